@@ -1,0 +1,71 @@
+"""The command line: `tfrecon COMMAND ...`. Commands are thin and import what they need when they run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+
+from .. import __version__
+from ..errors import TfreconError
+
+_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "models")
+_UNUSABLE = 5
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 ok, 1 a check failed, 2 usage, 3 data, 4 weights, 5 resources, 130
+    interrupted. Errors of ours are one line; `--debug` shows where they came from.
+    """
+    arguments = _parser().parse_args(argv)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    from .process import prepare
+
+    prepare()
+    try:
+        return arguments.run(arguments) or 0
+    except TfreconError as error:
+        return _fail(arguments, error, error.exit_code)
+    except KeyboardInterrupt as error:
+        return _fail(arguments, error, _INTERRUPTED, "interrupted")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads the rest; not an error
+        return 0
+    except MemoryError as error:
+        return _fail(arguments, error, _UNUSABLE, "out of memory; take a smaller --batch-size or --crop")
+    except OSError as error:
+        return _fail(arguments, error, _UNUSABLE)
+    except Exception as error:
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, told without importing it
+            return _fail(arguments, error, _UNUSABLE, "out of device memory; take a smaller --batch-size or --crop")
+        return _fail(arguments, error, 1, f"unexpected {type(error).__name__}: {error} (--debug shows more)")
+
+
+def _fail(arguments: argparse.Namespace, error: BaseException, code: int, text: str | None = None) -> int:
+    if arguments.debug:
+        traceback.print_exc()
+    message = " ".join((text or str(error)).split())
+    print(f"tfrecon {arguments.command}: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tfrecon",
+        description="Train, apply and judge image-reconstruction networks. Start with `tfrecon demo`.",
+        epilog="Exit codes: 0 ok, 1 a check failed, 2 usage, 3 data, 4 weights, 5 resources, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"tfrecon {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        module = import_module(f".{name}", __name__)
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        module.configure(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.set_defaults(run=module.run)
+    return parser

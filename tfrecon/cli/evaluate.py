@@ -1,0 +1,48 @@
+"""Judge reconstructions against their targets in fastMRI's definitions, with the zero-filled row first."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .options import add_json, add_mask, masking, print_json, say
+
+HELP = "judge reconstructions against targets"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("predictions", metavar="PREDICTIONS", help="file or folder with dataset reconstruction")
+    parser.add_argument("--target", required=True, metavar="TARGETS", help="file or folder with the target images")
+    parser.add_argument("--target-key", metavar="KEY", help="(reconstruction_esc, else reconstruction_rss)")
+    parser.add_argument("--prediction-key", default="reconstruction", metavar="KEY", help="(reconstruction)")
+    add_mask(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..reconstruction import evaluate_folder
+
+    result = evaluate_folder(
+        arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
+    )
+    show(result, arguments.json)
+    return 0 if result.complete and result.volumes else (1 if result.volumes or result.missing else 3)
+
+
+def show(result: Any, as_json: bool) -> None:
+    """Print the table (or JSON) on stdout and what went wrong on stderr."""
+    from ..report import metrics_table
+
+    rows = result.summary()
+    if as_json:
+        print_json({"volumes": result.volumes, "mean": rows, "missing": result.missing, "failed": result.failed,
+                    "notes": result.notes, "below_baseline": result.below_baseline()})
+    elif result.volumes:
+        print(metrics_table(rows))
+    total = len(result.volumes) + len(result.missing) + len(result.failed)
+    if not result.complete:
+        say(f"evaluated {len(result.volumes)} of {total} volumes")
+    for name in result.missing:
+        say(f"no prediction for {name}")
+    for name, reason in (*result.failed.items(), *result.notes.items()):
+        say(f"{name}: {reason}")

@@ -1,0 +1,110 @@
+"""Arguments that several commands share, with one meaning, one check and one help text each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from ..data.masking import Masking
+from ..physics.masks import MASK_TYPES, check_acceleration, check_center_fraction
+
+
+def number(text: str) -> float:
+    """A finite number; argparse turns the error into a usage message."""
+    value = float(text)
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError
+    return value
+
+
+def positive(text: str) -> float:
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, received {text}")
+    return value
+
+
+def count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, received {text}")
+    return value
+
+
+def acceleration(text: str) -> float:
+    try:
+        value = check_acceleration(number(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a finite number of at least 1, received {text}") from None
+    return int(value) if value == int(value) else value
+
+
+def mask_seed(text: str) -> Any:
+    if text == "file":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be "file" or a whole number, received {text}') from None
+
+
+def add_mask(parser: argparse.ArgumentParser, seed_name: str = "--seed", default: Any = 4) -> None:
+    """--acceleration, --center-fraction, --mask-type and the mask's seed."""
+    group = parser.add_argument_group("mask")
+    group.add_argument("--acceleration", type=acceleration, default=default, metavar="R", help="at least 1 (4)")
+    group.add_argument("--center-fraction", type=number, metavar="F", help="between 0 and 1/R (0.32/R: 0.08 at 4x)")
+    group.add_argument("--mask-type", choices=sorted(MASK_TYPES), default="random", help="(random)")
+    group.add_argument(seed_name, dest="mask_seed", type=mask_seed, default="file", metavar="SEED",
+                       help="a number gives all volumes one mask, \"file\" seeds with the file name as fastMRI (file)")
+
+
+def masking(arguments: argparse.Namespace) -> Masking:
+    """The masking rule the arguments describe, checked."""
+    if arguments.center_fraction is not None:
+        check_center_fraction(arguments.center_fraction, arguments.acceleration)
+    return Masking(arguments.acceleration, arguments.center_fraction, arguments.mask_type, arguments.mask_seed)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How foreign files are read."""
+    group = parser.add_argument_group("reading")
+    group.add_argument("--key", metavar="KEY", help="key of the k-space (kspace, else kspace_4af or kspace_8af)")
+    group.add_argument("--complex-axis", choices=["last"], help="k-space is real with (real, imaginary) last")
+    group.add_argument("--shift", action="store_true", help="k-space has its centre in the corner; move it")
+    group.add_argument("--strict", action="store_true", help="stop at the first unusable file")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def say(text: str) -> None:
+    """Progress and notes go to stderr, results to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Strict JSON: NaN and infinity become null."""
+    print(json.dumps(_finite(value), indent=2, sort_keys=True, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value
+
+
+def report_skipped(index: Any) -> None:
+    """One line for each file that is not used, and the notes of those that are."""
+    for item in index.skipped:
+        say(f"skipped {item.name}: {item.reason}")
+    for volume in index.volumes:
+        for note in volume.notes:
+            say(f"note: {volume.name}: {note}")

@@ -1,0 +1,52 @@
+"""Reconstructions on disk: complete under their final name, or not there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import DataError
+from ..files import replace_when_complete
+from ..hdf5 import get_dataset, open_hdf5
+
+DATASET = "reconstruction"
+
+
+def save_reconstruction(
+    path: Any, reconstruction: np.ndarray, mask: np.ndarray | None = None, attributes: Mapping[str, Any] | None = None
+) -> Path:
+    """Write one volume as HDF5 with the dataset `reconstruction`.
+
+    Args:
+        path: the final name; an existing file is replaced only when the new one is complete.
+        reconstruction: real (slices, H, W), finite; written as float32, in the units of the k-space.
+        mask: bool (W,) that was applied, kept as dataset `mask`.
+        attributes: plain values for the file's attributes; never patient identifiers.
+
+    Raises:
+        DataError: the array is not a finite volume.
+        ResourceError: it could not be written; nothing is left behind.
+    """
+    reconstruction = np.asarray(reconstruction)
+    if reconstruction.ndim != 3 or not np.isfinite(reconstruction).all():
+        raise DataError(f"Expected a finite volume (slices, H, W) to save, received {reconstruction.shape} "
+                        f"with {np.count_nonzero(~np.isfinite(reconstruction))} values that are not finite.")
+    with replace_when_complete(path, reconstruction.nbytes) as part, h5py.File(part, "w") as file:
+        file[DATASET] = reconstruction.astype(np.float32, copy=False)
+        if mask is not None:
+            file["mask"] = np.asarray(mask, bool)
+        file.attrs.update(attributes or {})
+    return Path(path)
+
+
+def is_complete(path: Any) -> bool:
+    """Whether a readable reconstruction of ours stands under that name."""
+    try:
+        with open_hdf5(path) as file:
+            return get_dataset(file, DATASET).ndim == 3
+    except DataError:
+        return False

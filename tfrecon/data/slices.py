@@ -1,0 +1,164 @@
+"""Reads single slices of volumes, as complex64 k-space and float32 targets, whatever way they were stored.
+
+Files stay open between slices, the longest unused one is closed first. Every number that leaves here is finite.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import h5py
+import numpy as np
+
+from ..errors import DataError, NonFiniteError, UsageError
+from ..hdf5 import get_dataset, guard, open_hdf5, shown
+from .index import Volume, file_stamp
+from .layout import KSPACE_EXPECTED, KspaceLayout, check_complex_axis, kspace_layout, target_layout
+
+
+@dataclass(frozen=True)
+class _Array:
+    """A dataset that was checked against its volume; `layout` is None for targets."""
+
+    dataset: h5py.Dataset
+    has_slice_axis: bool
+    layout: KspaceLayout | None = None
+
+
+@dataclass(frozen=True)
+class _OpenFile:
+    """An open file, its state when it was opened, and the arrays found in it so far."""
+
+    file: h5py.File
+    stamp: tuple[int, int]
+    arrays: dict[str, _Array] = field(default_factory=dict)
+
+
+class SliceReader(AbstractContextManager):
+    """Reads slices of indexed volumes; use it in a `with` statement or call `close`.
+
+    Args:
+        complex_axis: "last" reads real arrays whose last axis is (real, imaginary).
+        nan: "refuse" raises for a slice with NaN or infinite values, "zero" puts 0 in their place; how many there
+            were is kept in `replaced`, by (volume name, key, slice).
+        shift: the k-space has its centre (zero frequency) in the corner; move it to the middle.
+        max_open_files: how many files stay open.
+    """
+
+    def __init__(
+        self, complex_axis: str | None = None, nan: str = "refuse", shift: bool = False, max_open_files: int = 16
+    ):
+        check_complex_axis(complex_axis)
+        if nan not in ("refuse", "zero"):
+            raise UsageError(f'nan must be "refuse" or "zero", received {nan!r}')
+        if max_open_files < 1:
+            raise UsageError(f"max_open_files must be at least 1, received {max_open_files!r}")
+        self.complex_axis, self.nan, self.shift, self.max_open_files = complex_axis, nan, shift, max_open_files
+        self.replaced: dict[tuple[str, str, int], int] = {}
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        # tf.data calls from several threads, and one must not close the file another is reading.
+        self._lock = threading.RLock()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every file; the reader can be used again afterwards."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].file.close()
+
+    def kspace(self, volume: Volume, i: int) -> np.ndarray:
+        """Slice `i` of the k-space: complex64 (height, width) or (coils, height, width)."""
+        key = volume.kspace_key
+        stored, layout = self._read(volume, key, i, self._find_kspace)
+        values = self._finite(_as_complex64(stored, layout), volume, key, i)
+        return np.fft.fftshift(values, axes=(-2, -1)) if self.shift else values
+
+    def target(self, volume: Volume, i: int) -> np.ndarray:
+        """Slice `i` of the target: float32 (height, width), its values as they are in the file."""
+        key = volume.target_key
+        if key is None:
+            raise UsageError(f"{shown(volume.name)} was indexed without a target; give index_volumes a target key")
+        stored, _ = self._read(volume, key, i, _find_target)
+        return self._finite(_cast(stored, np.float32), volume, key, i)
+
+    def _read(
+        self, volume: Volume, key: str, i: int, find: Callable[[h5py.File, Volume], _Array]
+    ) -> tuple[np.ndarray, KspaceLayout | None]:
+        """One slice as it is stored."""
+        if not 0 <= i < volume.slices:
+            raise UsageError(f"slice must be 0 to {volume.slices - 1} for {shown(volume.name)}, received {i}")
+        with self._lock, guard(volume.path, f"reading slice {i} of {shown(key)}"):
+            opened = self._file(volume)
+            if key not in opened.arrays:
+                opened.arrays[key] = find(opened.file, volume)
+            array = opened.arrays[key]
+            return array.dataset[i if array.has_slice_axis else ()], array.layout
+
+    def _file(self, volume: Volume) -> _OpenFile:
+        """The open file of a volume, which must still be the file that was indexed."""
+        path, stamp = volume.path, file_stamp(volume.path)
+        if path in self._open and self._open[path].stamp != stamp:
+            self._open.pop(path).file.close()
+        if volume.stamp not in (None, stamp):
+            raise _changed(volume, "its size or modification time differs")
+        if path not in self._open:
+            self._open[path] = _OpenFile(open_hdf5(path), stamp)
+        self._open.move_to_end(path)
+        while len(self._open) > self.max_open_files:
+            self._open.popitem(last=False)[1].file.close()
+        return self._open[path]
+
+    def _find_kspace(self, file: h5py.File, volume: Volume) -> _Array:
+        dataset = get_dataset(file, volume.kspace_key, KSPACE_EXPECTED)
+        layout = kspace_layout(dataset, _where(volume, volume.kspace_key), self.complex_axis)
+        if layout.sizes != (volume.slices, volume.coils, volume.height, volume.width):
+            raise _changed(volume, f"{shown(volume.kspace_key)} now has the shape {dataset.shape}")
+        return _Array(dataset, layout.has_slice_axis, layout)
+
+    def _finite(self, values: np.ndarray, volume: Volume, key: str, i: int) -> np.ndarray:
+        # One look at the parts is four times as fast as np.isfinite on complex numbers.
+        if np.isfinite(values.reshape(-1).view(np.float32)).all():
+            return values
+        bad = ~np.isfinite(values)
+        if self.nan == "zero":
+            self.replaced[volume.name, key, i] = int(bad.sum())
+            return np.where(bad, values.dtype.type(0), values)
+        nans = int(np.isnan(values).sum())
+        raise NonFiniteError(f"{_where(volume, key)} slice {i} has {nans} NaN and {int(bad.sum()) - nans} infinite values "
+                             f"of {values.size} as {values.dtype}; leave the file out, or put 0 in their place with "
+                             'nan="zero" (--nan zero)')
+
+
+def _find_target(file: h5py.File, volume: Volume) -> _Array:
+    dataset = get_dataset(file, volume.target_key, "real images")
+    shape, _ = target_layout(dataset, _where(volume, volume.target_key), volume.slices)
+    if shape != volume.target_shape:
+        raise _changed(volume, f"{shown(volume.target_key)} now has the shape {dataset.shape}")
+    return _Array(dataset, len(dataset.shape) == 3)
+
+
+def _where(volume: Volume, key: str) -> str:
+    return f"{shown(volume.path)}: {shown(key)}"
+
+
+def _changed(volume: Volume, how: str) -> DataError:
+    return DataError(f"{shown(volume.path)}: changed since it was indexed ({how}); index the folder again")
+
+
+def _cast(stored: np.ndarray, dtype: type) -> np.ndarray:
+    """Native float32 or complex64 without a copy where the file already has it; overflow is left for `_finite`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return stored.astype(dtype, copy=False)
+
+
+def _as_complex64(stored: np.ndarray, layout: KspaceLayout) -> np.ndarray:
+    if not layout.fields and not layout.last_axis:
+        return _cast(stored, np.complex64)
+    parts = [stored[name] for name in layout.fields] if layout.fields else [stored[..., 0], stored[..., 1]]
+    values = np.empty(parts[0].shape, np.complex64)
+    values.real, values.imag = (_cast(part, np.float32) for part in parts)
+    return values

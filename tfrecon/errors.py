@@ -1,0 +1,45 @@
+"""The errors tfrecon raises on purpose, each with the exit code of the command line.
+
+A message says what was expected, what was received and what to do about it. The command line prints it as
+one line without a traceback; from Python the classes also derive from the built-in error a caller would expect.
+"""
+
+
+class TfreconError(Exception):
+    """Base of every error raised on purpose; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class CheckFailed(TfreconError):
+    """A check ran and its answer is no (a result below its baseline, predictions missing for targets)."""
+
+    exit_code = 1
+
+
+class UsageError(TfreconError, ValueError):
+    """An argument is out of its range or two arguments contradict each other."""
+
+    exit_code = 2
+
+
+class DataError(TfreconError, ValueError):
+    """A data file or folder is missing, broken, hostile or not what the task needs."""
+
+    exit_code = 3
+
+
+class WeightsError(TfreconError, ValueError):
+    """A weight file does not fit the model, or cannot be trusted."""
+
+    exit_code = 4
+
+
+class ResourceError(TfreconError, OSError):
+    """The machine ran out of disk, memory or permission while working."""
+
+    exit_code = 5
+
+
+class NonFiniteError(DataError):
+    """A slice holds NaN or infinity."""

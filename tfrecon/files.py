@@ -1,0 +1,60 @@
+"""Whole files or none: what is written appears under its name only when it is complete and on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import ResourceError
+
+
+@contextmanager
+def replace_when_complete(path: Any, expected_bytes: int = 0, suffix: str = ".part") -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; on success flush it to disk and rename, on failure remove it.
+
+    Args:
+        path: the final name; missing folders are made.
+        expected_bytes: refuse at once when less is free.
+        suffix: ending of the temporary name, for writers that insist on one.
+
+    Raises:
+        ResourceError: too little space, or the system refused to write.
+    """
+    path = Path(path)
+    # A long name with a prefix and a suffix must still fit into the 255 bytes of a file name.
+    part = path.with_name(f".{path.name[:60]}.{os.getpid()}{suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if free < expected_bytes:
+            raise ResourceError(f"{path}: {expected_bytes} bytes are needed and {free} are free. Free some space.")
+        yield part
+        with open(part, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(part, path)
+    except ResourceError:
+        raise
+    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+        raise ResourceError(
+            f"{path}: could not be written ({error}). Check that the folder can be written to and the disk is not full."
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def write_whole(path: Any, content: bytes) -> Path:
+    """Write bytes to a file, completely or not at all."""
+    with replace_when_complete(path, len(content)) as part:
+        part.write_bytes(content)
+    return Path(path)
+
+
+def write_json(path: Any, value: Any) -> Path:
+    """Write plain values as indented JSON, completely or not at all."""
+    return write_whole(path, (json.dumps(value, indent=2, sort_keys=True, default=str) + "\n").encode())

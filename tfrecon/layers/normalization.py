@@ -1,0 +1,43 @@
+"""Batch normalisation that keeps the running variance as PyTorch and Keras 2 keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tfrecon")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' batch normalisation over the last axis whose moving variance takes the UNBIASED batch variance.
+
+    A batch is normalised with its biased variance, as everywhere. The moving variance is fed with the unbiased one,
+    n / (n - 1) times as large, as PyTorch and Keras 2 do; Keras 3 feeds the biased one, which matters where a
+    feature map is small (batch 1 at 4x4: 7 %). Arguments, weights and their order are Keras' own; masks and
+    renormalisation are not used here and refused.
+
+    Input shape, output shape: (N, ..., C), any dtype; computed in float32.
+    """
+
+    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, **kwargs: Any):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        if self.axis != -1 or self.renorm or self.synchronized:
+            raise ValueError("Expected axis=-1 without renorm and synchronized; use keras.layers.BatchNormalization.")
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if mask is not None:
+            raise ValueError("A mask was received; this layer has no masked statistics.")
+        if not (training and self.trainable):
+            return super().call(inputs, training=False)
+        x = ops.cast(inputs, "float32")
+        mean, variance = ops.moments(x, axes=list(range(len(x.shape) - 1)))
+        self._update(mean, variance, ops.cast(ops.size(x) // x.shape[-1], "float32"))
+        gamma, beta = (self.gamma if self.scale else None), (self.beta if self.center else None)
+        x = ops.batch_normalization(x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=self.epsilon)
+        return ops.cast(x, self.compute_dtype)
+
+    def _update(self, mean: Any, variance: Any, count: Any) -> None:
+        unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+        self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
+        self.moving_variance.assign(self.moving_variance * self.momentum + unbiased * (1.0 - self.momentum))

@@ -1,0 +1,154 @@
+"""Undersampling masks over the columns of k-space, drawn bit for bit as fastMRI draws them.
+
+All take `(width, center_fractions, accelerations, seed)`; several fractions with as many accelerations mean that
+one pair is drawn. A string as seed is a file name: fastMRI seeds with the tuple of its characters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+
+Seed = int | str | Sequence[int] | None
+
+# fastMRI's pairs of acceleration and centre fraction; other accelerations share the product 0.32.
+_CENTER_PRODUCT = 0.32
+
+
+def default_center_fraction(acceleration: float) -> float:
+    """The centre fraction that goes with an acceleration: 0.08 at 4x and 0.04 at 8x, 0.32 / acceleration else."""
+    check_acceleration(acceleration)
+    return _CENTER_PRODUCT / float(acceleration)
+
+
+def random_mask(width: int, center_fractions: Any, accelerations: Any, seed: Seed = None) -> np.ndarray:
+    """Fully sampled centre, every other column kept with the probability that gives the acceleration on average.
+
+    Args:
+        width: number of columns.
+        center_fractions: fraction of columns in the centre, one number or a list.
+        accelerations: at least 1, one number or as many as fractions.
+        seed: int, file name, tuple of ints, or None for fresh entropy.
+
+    Returns:
+        bool (width,), True where sampled.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Reference: facebookresearch/fastMRI@a55a1b1 common/subsample.py `MaskFunc`.
+    """
+    rng, _fraction, acceleration, low = _begin(width, center_fractions, accelerations, seed)
+    probability = (width / acceleration - low) / (width - low) if low < width else 1.0
+    return _with_center(rng.uniform(size=width) < probability, low)
+
+
+def equispaced_mask(width: int, center_fractions: Any, accelerations: Any, seed: Seed = None) -> np.ndarray:
+    """Fully sampled centre and equidistant columns spaced so that the WHOLE mask has the acceleration.
+
+    Arguments and result as `random_mask`. Reference: facebookresearch/fastMRI@91f2df4 fastmri/data/subsample.py
+    `EquispacedMaskFractionFunc`.
+    """
+    rng, _fraction, acceleration, low = _begin(width, center_fractions, accelerations, seed)
+    if low * acceleration >= width:  # the centre alone is the whole budget (or all columns are wanted)
+        return _with_center(np.full(width, acceleration == 1), low)
+    spacing = acceleration * (low - width) / (low * acceleration - width)
+    offset = rng.randint(0, high=round(spacing))
+    columns = np.around(np.arange(offset, width - 1, spacing)).astype(int)
+    mask = np.zeros(width, bool)
+    mask[columns] = True
+    return _with_center(mask, low)
+
+
+def magic_mask(width: int, center_fractions: Any, accelerations: Any, seed: Seed = None) -> np.ndarray:
+    """Fully sampled centre and equidistant columns whose two halves interleave under conjugate symmetry.
+
+    Arguments and result as `random_mask`; the acceleration is a whole number here and holds outside the centre.
+    Reference: facebookresearch/fastMRI@91f2df4 fastmri/data/subsample.py `MagicMaskFunc`.
+    """
+    rng, _fraction, acceleration, low = _begin(width, center_fractions, accelerations, seed)
+    if acceleration != int(acceleration):
+        raise UsageError(f"A magic mask needs a whole acceleration, received {acceleration}; use mask type random.")
+    step = int(acceleration)
+    offset = rng.randint(0, high=step)
+    first, second = (offset + 1, offset + 2) if offset % 2 == 0 else (offset + 2, offset - 1)
+    positive = np.zeros((width + 1) // 2, bool)
+    negative = np.zeros(width - (width + 1) // 2, bool)
+    positive[first::step] = True
+    negative[second::step] = True
+    return _with_center(np.fft.fftshift(np.concatenate([positive, negative[::-1]])), low)
+
+
+MASK_TYPES: dict[str, Callable[..., np.ndarray]] = {
+    "random": random_mask,
+    "equispaced": equispaced_mask,
+    "magic": magic_mask,
+}
+
+
+def create_mask(
+    mask_type: str, width: int, center_fractions: Any = None, accelerations: Any = 4, seed: Seed = None
+) -> np.ndarray:
+    """Draw a mask by the name of its type; `center_fractions=None` takes fastMRI's for each acceleration."""
+    if mask_type not in MASK_TYPES:
+        raise UsageError(f"The mask type must be one of {', '.join(MASK_TYPES)}; received {mask_type!r}.")
+    if center_fractions is None:
+        center_fractions = [default_center_fraction(a) for a in _as_list(accelerations)]
+    return MASK_TYPES[mask_type](width, center_fractions, accelerations, seed)
+
+
+def check_acceleration(acceleration: Any) -> float:
+    """Return the acceleration as a float, or raise UsageError unless it is a finite number of at least 1."""
+    try:
+        value = float(acceleration)
+    except (TypeError, ValueError):
+        value = math.nan
+    if isinstance(acceleration, str) or not (math.isfinite(value) and value >= 1):
+        raise UsageError(f"The acceleration must be a finite number of at least 1, received {acceleration!r}.")
+    return value
+
+
+def check_center_fraction(fraction: Any, acceleration: float) -> float:
+    """Return the fraction as a float, or raise UsageError unless 0 < fraction < 1 / acceleration."""
+    try:
+        value = float(fraction)
+    except (TypeError, ValueError):
+        value = math.nan
+    if isinstance(fraction, str) or not 0 < value < 1 / acceleration:
+        raise UsageError(
+            f"The centre fraction must lie between 0 and 1/acceleration = {1 / acceleration:.4g}, both excluded, "
+            f"received {fraction!r}. At 1/acceleration the centre alone uses up every line the acceleration allows."
+        )
+    return value
+
+
+def _begin(width: int, center_fractions: Any, accelerations: Any, seed: Seed) -> tuple[Any, float, float, int]:
+    """Seed the generator, draw the pair (drawn even when there is one, as fastMRI does), count the centre lines."""
+    if isinstance(width, bool) or int(width) != width or width < 1:
+        raise UsageError(f"The mask width must be a whole number of at least 1, received {width!r}.")
+    fractions, factors = _as_list(center_fractions), _as_list(accelerations)
+    if len(fractions) != len(factors) or not factors:
+        raise UsageError(
+            f"As many centre fractions as accelerations are needed: received {len(fractions)} and {len(factors)}."
+        )
+    factors = [check_acceleration(a) for a in factors]
+    fractions = [check_center_fraction(f, a) for f, a in zip(fractions, factors)]
+    rng = np.random.RandomState(tuple(map(ord, seed)) if isinstance(seed, str) else seed)
+    choice = rng.randint(0, len(factors))
+    low = int(round(width * fractions[choice]))
+    return rng, fractions[choice], factors[choice], low
+
+
+def _with_center(mask: np.ndarray, low: int) -> np.ndarray:
+    start = (mask.size - low + 1) // 2
+    mask[start : start + low] = True
+    return mask
+
+
+def _as_list(value: Any) -> list:
+    return list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]

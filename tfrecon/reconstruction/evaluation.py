@@ -1,0 +1,168 @@
+"""Judges reconstructions against targets, with the do-nothing row first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data import Masking, SliceReader, Volume, index_volumes
+from ..data.checks import sampled_fraction
+from ..data.find import find_files
+from ..errors import DataError
+from ..hdf5 import get_dataset, open_hdf5
+from ..metrics import NAMES, best_fit_scale, evaluate_volume, match_target
+from ..physics import zero_filled
+from ..transforms import center_crop
+
+TARGET_KEYS = ("reconstruction_esc", "reconstruction_rss")
+_MEASURED = 0.95
+_SUSPICIOUS = 1.5
+
+
+@dataclass
+class Evaluation:
+    """Scores by volume and what kept volumes out.
+
+    Attributes:
+        volumes: name -> {"prediction": scores, "zero_filled": scores or None}.
+        missing: targets without a prediction. failed: name -> reason. notes: name -> sentence.
+    """
+
+    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.failed
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row per method, the baseline first: mean, sd (None for one volume) and n of each metric."""
+        return [self._row("zero_filled"), self._row("prediction")]
+
+    def _row(self, method: str) -> dict[str, Any]:
+        scores = [v[method] for v in self.volumes.values() if v[method]]
+        row: dict[str, Any] = {"name": method, "n": len(scores)}
+        for metric in NAMES:
+            values = np.array([s[metric] for s in scores if np.isfinite(s[metric])])
+            row[metric] = float(values.mean()) if values.size else None
+            row[f"{metric}_sd"] = float(values.std(ddof=1)) if values.size > 1 else None
+        return row
+
+    def below_baseline(self) -> list[str]:
+        """Metrics in which the prediction's mean is worse than doing nothing."""
+        base, own = self.summary()
+        worse = {"nmse": lambda a, b: a > b, "psnr": lambda a, b: a < b, "ssim": lambda a, b: a < b}
+        return [m for m in NAMES if base[m] is not None and own[m] is not None and worse[m](own[m], base[m])]
+
+
+def evaluate_folder(
+    predictions: Any, targets: Any, masking: Masking, target: str | None = None, key: str = "reconstruction"
+) -> Evaluation:
+    """Compare every target volume with the prediction of the same relative name.
+
+    Args:
+        predictions: file or folder with dataset `reconstruction`.
+        targets: file or folder with the target images, and k-space for the baseline.
+        masking: the mask of the baseline where neither the prediction's nor the target's file holds one.
+        target: key of the target images; None: reconstruction_esc, else reconstruction_rss.
+        key: dataset of the predictions.
+
+    Returns:
+        An `Evaluation`; volumes that cannot be compared are listed, not raised.
+
+    Raises:
+        DataError: no target or no prediction at all.
+    """
+    found = {name: path for path, name in find_files(predictions)[0]}
+    wanted, skipped = find_files(targets)
+    if len(found) == len(wanted) == 1:  # two single files are meant for each other whatever their names
+        found = {wanted[0][1]: next(iter(found.values()))}
+    result = Evaluation(failed={s.name: s.reason for s in skipped})
+    for path, name in wanted:
+        if name not in found:
+            result.missing.append(name)
+            continue
+        try:
+            _evaluate_one(result, name, path, found[name], masking, target, key)
+        except DataError as error:
+            result.failed[name] = str(error)
+    return result
+
+
+def load_pair(prediction_path: Any, target_path: Any, target: str | None, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(target, prediction) volumes, float32, the prediction cropped to the target's size."""
+    truth = _read_images(target_path, target)
+    return truth, match_target(truth, _read_images(prediction_path, key))
+
+
+def load_zero_filled(
+    prediction_path: Any, target_path: Any, size: tuple[int, int], masking: Masking
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(zero-filled volume cropped to `size`, mask or None), from the target file's k-space.
+
+    Raises:
+        DataError: there is no usable single-coil k-space of at least that size.
+    """
+    volume = index_volumes(target_path, strict=True).volumes[0]
+    if volume.coils is not None:
+        raise DataError(f"{volume.name} has {volume.coils} coils; the zero-filled row is for single-coil k-space")
+    with SliceReader() as reader:
+        slices = [reader.kspace(volume, i) for i in range(volume.slices)]
+    mask = _baseline_mask(prediction_path, volume, slices, masking)
+    return np.stack([center_crop(zero_filled(k, mask), size) for k in slices]), mask
+
+
+def _evaluate_one(
+    result: Evaluation, name: str, target_path: str, prediction_path: str, masking: Masking, target: str | None, key: str
+) -> None:
+    truth, prediction = load_pair(prediction_path, target_path, target, key)
+    if not truth.any():
+        result.failed[name] = "the target is zero everywhere: metrics are n/a, and it is left out of the mean"
+        return
+    scores: dict[str, Any] = {"prediction": evaluate_volume(truth, prediction), "zero_filled": None}
+    try:
+        baseline, _ = load_zero_filled(prediction_path, target_path, truth.shape[1:], masking)
+        scores["zero_filled"] = evaluate_volume(truth, baseline)
+    except DataError as error:
+        result.notes[name] = f"no zero-filled row: {error}"
+    result.volumes[name] = scores
+    scale = best_fit_scale(truth, prediction)
+    if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any():
+        factor = f"×{1 / scale:.3g}" if scale > 0 else "inverted"
+        result.notes[name] = f"best-fit scale {scale:.3g}: the prediction looks {factor} of the target; units mixed up?"
+
+
+def _read_images(path: Any, key: str | None) -> np.ndarray:
+    with open_hdf5(path) as file:
+        if key is None:
+            key = next((k for k in TARGET_KEYS if k in file), TARGET_KEYS[0])
+        images = np.asarray(get_dataset(file, key, "real images (slices, H, W)")[()])
+    if images.ndim == 2:
+        images = images[None]
+    if images.ndim != 3 or images.dtype.kind not in "fiu":
+        raise DataError(f"{path}: {key} must be real images (slices, H, W), found {images.dtype} {images.shape}")
+    images = images.astype(np.float32)
+    if not np.isfinite(images).all():
+        bad = sorted(set(np.argwhere(~np.isfinite(images))[:, 0].tolist()))
+        raise DataError(f"{path}: {key} holds NaN or infinity in slices {bad[:10]}; make the file anew")
+    return images
+
+
+def _baseline_mask(
+    prediction_path: Any, volume: Volume, slices: list[np.ndarray], masking: Masking
+) -> np.ndarray | None:
+    """The mask the prediction was made with, else the target file's, else drawn; None for undersampled k-space."""
+    with open_hdf5(prediction_path) as file:
+        if "mask" in file:
+            mask = np.asarray(get_dataset(file, "mask", "a mask")[()]).astype(bool).ravel()
+            if mask.size == volume.width:
+                return mask
+    if volume.mask is not None:
+        return volume.mask
+    if max(sampled_fraction(k) for k in slices) < _MEASURED:
+        return None
+    return masking.draw(volume.width, volume.name)

@@ -1,0 +1,172 @@
+"""Applies a network to whole volumes and folders: k-space in, a file with `reconstruction` out.
+
+Knows no system by name: a model is any callable from scaled zero-filled magnitudes to reconstructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Index, Masking, SliceReader, Volume, is_complete, output_size, save_reconstruction
+from ..data.checks import sampled_fraction
+from ..errors import DataError, UsageError
+from ..physics import zero_filled
+from ..transforms import center_crop
+
+Model = Callable[[np.ndarray], Any]
+_MEASURED = 0.95
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How volumes are prepared for the model; the same choices as in training.
+
+    Attributes:
+        masking: the mask of volumes that are fully sampled.
+        crop: (h, w) or None for the stored target's size, else fastMRI's rule.
+        scaling: as `data.create_paired_dataset`; undone on the output.
+        batch_size: slices given to the model at once.
+        attributes: facts about the model, written into every file.
+    """
+
+    masking: Masking = field(default_factory=Masking)
+    crop: Any = None
+    scaling: str = "zero_filled_max"
+    batch_size: int = 4
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one volume: `note` says what was special, `error` why there is no file."""
+
+    name: str
+    path: Path | None = None
+    note: str = ""
+    error: str = ""
+
+
+def reconstruct_volume(
+    volume: Volume, reader: SliceReader, model: Model, settings: Settings
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Reconstruct every slice of a volume.
+
+    Returns:
+        (reconstruction float32 (slices, h, w) in the file's units, the mask applied or None when the data were
+        undersampled already, a note).
+
+    Raises:
+        DataError: a slice is unreadable or not finite; the model returned something else than images.
+    """
+    kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
+    mask, note = _mask_for(volume, kspace, settings.masking)
+    size = output_size(volume, settings.crop)
+    prepared = [_prepare(k, mask, size, settings.scaling) for k in kspace]
+    images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
+    batches = [images[i : i + settings.batch_size] for i in range(0, len(images), settings.batch_size)]
+    output = np.concatenate([np.asarray(model(batch[..., None])) for batch in batches])
+    if output.shape != (*images.shape, 1):
+        raise DataError(f"The model returned {output.shape} for images {images.shape}; expected (N, H, W, 1).")
+    if not np.isfinite(output).all():
+        raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
+    return output[..., 0] * scales[:, None, None], mask, note
+
+
+def reconstruct_folder(
+    index: Index,
+    out: Any,
+    model: Model,
+    settings: Settings,
+    reader: SliceReader,
+    overwrite: bool = False,
+    resume: bool = False,
+    strict: bool = False,
+) -> Iterable[Outcome]:
+    """Reconstruct every volume of an index into a folder, under the volumes' relative names; yields as it goes.
+
+    Args:
+        index: from `data.index_volumes`.
+        out: folder for the results; never one that holds the inputs.
+        model, settings, reader: see `reconstruct_volume`.
+        overwrite: replace existing results. resume: keep those that are complete.
+        strict: raise at the first volume that fails.
+
+    Raises:
+        UsageError: results exist already, or would replace inputs.
+    """
+    out = Path(out)
+    targets = {v.name: out / v.name for v in index.volumes}
+    _check_targets(index, targets, overwrite, resume)
+    return _each(index, targets, model, settings, reader, resume, strict)
+
+
+def _each(
+    index: Index, targets: dict[str, Path], model: Model, settings: Settings, reader: SliceReader, resume: bool, strict: bool
+) -> Iterable[Outcome]:
+    for volume in index.volumes:
+        path = targets[volume.name]
+        if resume and is_complete(path):
+            yield Outcome(volume.name, path, "complete already")
+            continue
+        try:
+            output, mask, note = reconstruct_volume(volume, reader, model, settings)
+            save_reconstruction(path, output, mask, _attributes(volume, mask, settings))
+            yield Outcome(volume.name, path, note)
+        except DataError as error:
+            if strict:
+                raise
+            yield Outcome(volume.name, error=str(error))
+
+
+def _mask_for(volume: Volume, kspace: list[np.ndarray], masking: Masking) -> tuple[np.ndarray | None, str]:
+    if volume.mask is not None:
+        return volume.mask, "the file's own mask was used"
+    fraction = max(sampled_fraction(k) for k in kspace)
+    if volume.kspace_key != "kspace" or 0 < fraction < _MEASURED:
+        return None, f"undersampled already ({fraction:.0%} of the columns); no mask was applied"
+    return masking.draw(volume.width, volume.name), ""
+
+
+def _prepare(
+    kspace: np.ndarray, mask: np.ndarray | None, size: tuple[int, int], scaling: str
+) -> tuple[np.ndarray, float]:
+    whole = zero_filled(kspace, mask)
+    image = center_crop(whole, size)
+    if scaling == "none":
+        return image, 1.0
+    if scaling == "zero_filled_max_uncropped":
+        scale = max(float(whole.max()), _FLOOR)
+    else:
+        scale = float(image.max()) or 1.0
+    return image / np.float32(scale), scale
+
+
+def _attributes(volume: Volume, mask: np.ndarray | None, settings: Settings) -> dict[str, Any]:
+    """Facts for the file; the patient's identifier is left out on purpose."""
+    facts = {"scaling": settings.scaling, **settings.attributes}
+    if "acquisition" in volume.attributes:
+        facts["acquisition"] = volume.attributes["acquisition"]
+    if mask is not None:
+        facts["sampled_fraction"] = float(mask.mean())
+        rule = settings.masking.as_attributes() if volume.mask is None else {}
+        facts.update({f"mask_{key}": str(value) for key, value in rule.items()})
+    return facts
+
+
+def _check_targets(index: Index, targets: dict[str, Path], overwrite: bool, resume: bool) -> None:
+    inputs = {Path(v.path).resolve() for v in index.volumes}
+    clash = [str(path) for path in targets.values() if path.resolve() in inputs]
+    if clash:
+        raise UsageError(f"The results would replace the inputs ({clash[0]}). Name another output folder.")
+    existing = [str(path) for path in targets.values() if path.exists()]
+    if existing and not (overwrite or resume):
+        raise UsageError(
+            f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or --resume to "
+            "keep the complete ones."
+        )

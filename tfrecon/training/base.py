@@ -1,0 +1,110 @@
+"""What every training class shares: optimizers that survive a restart, one loss scaling, checked inputs.
+
+A training class names its optimizers and the variables each owns, writes its losses in `train_step`, and calls `minimize`
+once for each optimizer. Everything else a `keras.Model` does stays as it is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..errors import UsageError
+
+_SMALL, _LARGE = 1e-2, 1e3
+
+
+class Trainer(keras.Model):
+    """Base of the training classes.
+
+    Subclasses set `_optimizer_names` (attribute name of each optimizer; the first is also Keras' `optimizer`) and
+    implement `variables_of(name)`, the trainable variables that optimizer owns.
+    """
+
+    _optimizer_names: Sequence[str] = ()
+
+    def variables_of(self, optimizer_name: str) -> list:
+        raise AttributeError(f"{type(self).__name__} does not say which variables {optimizer_name} owns.")
+
+    def compile_optimizers(self, optimizers: dict[str, keras.optimizers.Optimizer], **kwargs: Any) -> None:
+        """Take the optimizers, build their variables now, and compile.
+
+        Built here, because a checkpoint restored before the first step would otherwise lose them without a word.
+        """
+        if list(optimizers) != list(self._optimizer_names):
+            raise UsageError(f"Expected the optimizers {list(self._optimizer_names)}, received {list(optimizers)}.")
+        for name, optimizer in optimizers.items():
+            optimizers[name] = optimizer = self._with_loss_scale(optimizer)
+            optimizer.build(self.variables_of(name))
+        first, *others = self._optimizer_names
+        super().compile(optimizer=optimizers[first], **kwargs)
+        for name in others:
+            setattr(self, name, optimizers[name])
+        self._compile_arguments = {**optimizers, **kwargs}
+
+    def _with_loss_scale(self, optimizer: Any) -> Any:
+        """Keras wraps only optimizers given to its own compile; float16 gradients vanish without the scale."""
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.dtype_policy.name == "mixed_float16" and not scaled:
+            return keras.optimizers.LossScaleOptimizer(optimizer)
+        return optimizer
+
+    def minimize(self, optimizer: Any, tape: tf.GradientTape, loss: Any, variables: list) -> None:
+        """One step. `loss` must be scaled by `scaled` while the tape recorded."""
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    def scaled(self, optimizer: Any, loss: Any) -> Any:
+        """The loss as its gradient is to be taken.
+
+        Optimizers SUM gradients over the replicas of a tf.distribute strategy, so a mean loss is divided by their
+        number, here and nowhere else. Adam hides a missing division, SGD shows it.
+        """
+        return optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        arguments = getattr(self, "_compile_arguments", None)
+        return arguments and {key: keras.saving.serialize_keras_object(value) for key, value in arguments.items()}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `fit`, after a look at the range of the first batch (see `warn_about_range`)."""
+        warn_about_range(x)
+        # Keras warns about its own default when the data are a Dataset, which has its order already.
+        kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
+        return super().fit(x, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `predict`, with inputs it would mistake refused: complex values, a missing batch axis."""
+        if isinstance(x, (np.ndarray, list, tf.Tensor)):
+            x = np.asarray(x)
+            if np.iscomplexobj(x):
+                raise TypeError("predict takes real images, received complex values. Take the magnitude, or give real "
+                                "and imaginary part as two channels.")
+            if x.ndim != 4:
+                raise ValueError(f"predict takes (N, H, W, channels), received shape {x.shape}. Add the missing axes.")
+            if len(x) == 0:
+                return np.zeros(x.shape, np.float32)
+        return super().predict(x, *args, **kwargs)
+
+
+def warn_about_range(x: Any) -> None:
+    """Warn when the first batch's largest magnitude is below 1e-2 or above 1e3: such data train to nothing."""
+    if isinstance(x, tf.data.Dataset):
+        first = next(iter(x.take(1)), None)
+        x = first[0] if isinstance(first, (tuple, list)) else first
+    if not isinstance(x, (np.ndarray, tf.Tensor)):
+        return
+    largest = float(np.max(np.abs(np.asarray(x)))) if np.size(x) else 0.0
+    if largest and not _SMALL <= largest <= _LARGE:
+        warnings.warn(
+            f"The inputs' largest magnitude is {largest:.3g}, outside {_SMALL:g}..{_LARGE:g}: the networks here expect "
+            'about 1. Use scaling="zero_filled_max", or divide the images yourself and keep the factor.',
+            stacklevel=3,
+        )

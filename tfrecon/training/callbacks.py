@@ -1,0 +1,203 @@
+"""Keras callbacks of a run that can be stopped, killed and resumed without losing anything."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ..errors import TfreconError, UsageError
+from ..weights import load_weights, read_card, save_weights
+
+
+class Interrupted(TfreconError):
+    """Ctrl-C was pressed; the step was finished and the state saved."""
+
+    exit_code = 130
+
+
+class SetClock(keras.callbacks.Callback):
+    """Sets a dataset's `EpochClock` at the beginning of each epoch, so the data of epoch n are always the same."""
+
+    def __init__(self, clock: Any):
+        super().__init__()
+        self.clock = clock
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.clock.epoch = epoch
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves weights, both optimizers, the epoch and the history in ONE file, after every epoch and when interrupted.
+
+    One file per state, written completely before the former one is removed: a crash at any moment leaves a state.
+
+    Args:
+        folder: where the file lives; it is named after the epoch and batch it continues with.
+    """
+
+    _PATTERN = re.compile(r"state-(\d{5})-(\d{7})\.weights\.h5")
+
+    def __init__(self, folder: Any):
+        super().__init__()
+        self.folder = Path(folder)
+        self.history: list[dict[str, float]] = []
+        self.epoch = self.first_batch = 0
+
+    def restore(self, model: Any) -> tuple[int, int]:
+        """Load the latest state into a compiled model; returns the (epoch, batch) to continue with, (0, 0) if none."""
+        states = self._states()
+        if states:
+            (self.epoch, self.first_batch), path = states[-1]
+            load_weights(model, path)
+            self.history = read_card(path)["history"]
+        return self.epoch, self.first_batch
+
+    def save(self, epoch: int, batch: int) -> Path:
+        """Write the present state as the one to continue with at (epoch, batch)."""
+        path = self.folder / f"state-{epoch:05d}-{batch:07d}.weights.h5"
+        save_weights(self.model, path, {"history": self.history})
+        for _, old in self._states():
+            if old != path:
+                old.unlink()
+        return path
+
+    def _states(self) -> list[tuple[tuple[int, int], Path]]:
+        found = ((self._PATTERN.fullmatch(p.name), p) for p in self.folder.glob("state-*.weights.h5"))
+        return sorted(((int(m[1]), int(m[2])), p) for m, p in found if m)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch != self.epoch:
+            self.epoch, self.first_batch = epoch, 0
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self.history.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}})
+        self.save(epoch + 1, 0)
+
+
+class StopOnInterrupt(keras.callbacks.Callback):
+    """On Ctrl-C: finish the step, save the state, raise `Interrupted`. On a second Ctrl-C: stop at once."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.requested = False
+        self._former: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._former = signal.signal(signal.SIGINT, self._request)
+
+    def release(self) -> None:
+        """Give SIGINT back; to be called however training ended (Keras skips on_train_end after an error)."""
+        if self._former is not None:
+            signal.signal(signal.SIGINT, self._former)
+            self._former = None
+
+    def _request(self, *_: Any) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.requested:
+            state = self.checkpoint.save(self.checkpoint.epoch, self.checkpoint.first_batch + batch + 1)
+            raise Interrupted(f"stopped on request; the state is in {state}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.requested:  # asked for during validation: the checkpoint of this epoch stands already
+            raise Interrupted(f"stopped on request after epoch {epoch + 1}; the state is in {self.checkpoint.folder}")
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends the run with an error that names the step when a loss is no longer finite."""
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if bad:
+            raise TfreconError(
+                f"{', '.join(bad)} became NaN or infinite at batch {batch + 1}; training was stopped and the last "
+                "epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect --deep`."
+            )
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the network that reconstructs, from the epoch with the best monitored value.
+
+    Args:
+        network: the Keras model to save, usually the generator.
+        path: a `.weights.h5` file, replaced atomically.
+        card: facts stored in the file (see `weights.save_weights`); epoch and scores are added.
+        monitor: key of the epoch's logs; the largest value is the best. Without it every epoch is saved.
+        best: the value to beat, from an earlier part of the same run.
+    """
+
+    def __init__(self, network: Any, path: Any, card: Mapping[str, Any], monitor: str = "val_ssim", best: float = -math.inf):
+        super().__init__()
+        self.network, self.path, self.card, self.monitor, self.best = network, Path(path), dict(card), monitor, best
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        logs = {k: float(v) for k, v in (logs or {}).items()}
+        value = logs.get(self.monitor, math.inf)
+        if value > self.best or self.monitor not in logs:
+            self.best = value
+            save_weights(self.network, self.path, {**self.card, "epoch": epoch + 1, "scores": logs})
+
+
+class Progress(keras.callbacks.Callback):
+    """Progress on stderr: a bar with the time left on a terminal, a line per epoch elsewhere.
+
+    Args:
+        epochs, steps: of the whole run.
+        first_epoch, first_batch: where this part of the run begins.
+        baseline: value of `val_ssim` for doing nothing, shown beside the network's.
+    """
+
+    def __init__(self, epochs: int, steps: int, first_epoch: int = 0, first_batch: int = 0, baseline: float | None = None):
+        super().__init__()
+        if epochs < 1 or steps < 1:
+            raise UsageError(f"Expected at least one epoch and one step, received {epochs} and {steps}.")
+        self.epochs, self.steps, self.baseline = epochs, steps, baseline
+        self.first = first_epoch * steps + first_batch
+        self._bar: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        from tqdm import tqdm
+
+        self._began = time.monotonic()
+        total = self.epochs * self.steps
+        self._bar = tqdm(
+            total=total, initial=self.first, unit="step", file=sys.stderr, disable=not sys.stderr.isatty(),
+            bar_format="{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} eta {remaining}{postfix}",
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._bar.set_description_str(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._bar.update(1)
+        self._bar.set_postfix_str(_short({k: v for k, v in (logs or {}).items() if k != "reconstruction_loss"}), False)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        done = (epoch + 1) * self.steps - self.first
+        left = (time.monotonic() - self._began) / done * (self.epochs - epoch - 1) * self.steps
+        baseline = "" if self.baseline is None else f" (zero-filled {self.baseline:.3f})"
+        line = f"epoch {epoch + 1}/{self.epochs}  {_short(logs or {})}{baseline}  eta {left:.0f} s"
+        self._bar.clear()
+        print(line, file=sys.stderr, flush=True)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._bar.close()
+
+
+def _short(logs: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {float(value):.3g}" for name, value in logs.items())

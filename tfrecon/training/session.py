@@ -1,0 +1,62 @@
+"""One resumable run: fit, checkpoint, stop on Ctrl-C, go on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .callbacks import Checkpoint, Progress, SetClock, StopOnInterrupt, StopOnNaN
+
+
+def fit_resumable(
+    trainer: Any,
+    train: Any,
+    validation: Any,
+    epochs: int,
+    folder: Any,
+    clock: Any,
+    callbacks: Sequence[Any] = (),
+    baseline: float | None = None,
+) -> list[dict[str, float]]:
+    """Train for `epochs` epochs in all, continuing from the state in `folder/checkpoint` if there is one.
+
+    A run stopped after any step and resumed gives the weights of the uninterrupted run: the state holds the optimizers,
+    the clock makes the order of slices and the masks of an epoch depend on its number alone, and the batches already
+    seen are skipped.
+
+    Args:
+        trainer: a compiled training class.
+        train, validation: datasets of known cardinality; `train` was made with `clock`.
+        epochs: total number, at least 1.
+        folder: of the run.
+        clock: the `EpochClock` of `train`.
+        callbacks: more callbacks, for the whole run.
+        baseline: SSIM of doing nothing, for the progress line.
+
+    Returns:
+        A list with the logs of every epoch, the resumed ones included.
+
+    Raises:
+        UsageError: epochs below 1. Interrupted: Ctrl-C; the state was saved.
+    """
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise UsageError(f"The number of epochs must be a whole number of at least 1, received {epochs!r}.")
+    checkpoint = Checkpoint(Path(folder) / "checkpoint")
+    epoch, batch = checkpoint.restore(trainer)
+    steps = int(train.cardinality())
+    stop = StopOnInterrupt(checkpoint)
+    parts = [(train.skip(batch), epoch, batch, epoch + 1)] if batch else []
+    parts.append((train, epoch + bool(batch), 0, epochs))
+    try:
+        for data, first, first_batch, last in parts:
+            if first >= last:
+                continue
+            progress = Progress(epochs, steps, first, first_batch, baseline)
+            # The checkpoint comes after what an epoch produces (best weights) and before what may raise.
+            own = [SetClock(clock), StopOnNaN(), progress, *callbacks, checkpoint, stop]
+            trainer.fit(data, validation_data=validation, initial_epoch=first, epochs=last, verbose=0, callbacks=own)
+    finally:
+        stop.release()
+    return checkpoint.history
