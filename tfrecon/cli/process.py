@@ -13,7 +13,7 @@ from typing import Any
 
 from ..files import write_json
 
-_PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-image", "matplotlib")
+PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-image", "matplotlib")
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _NEVER_RETURN = 1 << 30
@@ -33,13 +33,31 @@ def prepare() -> None:
             mallopt(parameter, value)
 
 
+def load_tensorflow() -> None:
+    """Import TensorFlow and let it look for devices, its start-up chatter on stderr silenced.
+
+    TF_CPP_MIN_LOG_LEVEL does not reach what is logged before its logging is set up. Errors are exceptions, not text.
+    """
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
 def write_record(folder: Any, **facts: Any) -> Path:
     """Write `run.json`: the command, versions, device, time and the facts given. No identifiers, no file contents."""
     record = {
         "command": ["tfrecon", *sys.argv[1:]],
         "tfrecon": version_of("tfrecon"),
         "python": platform.python_version(),
-        "packages": {name: version_of(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "device": device(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **facts,

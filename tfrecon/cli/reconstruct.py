@@ -81,7 +81,10 @@ class _Lazy:
     def __call__(self, images: Any) -> Any:
         if self.model is None:
             from ..zoo import create
+            from .process import load_tensorflow
 
+            if self.arguments.weights:
+                load_tensorflow()
             model = create(self.arguments.model, weights=self.arguments.weights)
             self.model = getattr(model, "predict_on_batch", model)
         return self.model(images)

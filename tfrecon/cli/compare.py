@@ -1,0 +1,117 @@
+"""Cross-validate several losses and optimizers and draw SSIM per epoch, as seed 001's figures 15 and 16.
+
+Folds are cut by patient, with fresh networks per fold. --leaking-folds repeats the seed's way: slices instead of patients
+and one network through all folds; its scores are too high and it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .options import add_json, count, print_json, say
+from .training_options import add_losses, add_training, jit_compile, learning_rate, load_index, make_dataset, model_options
+
+HELP = "compare losses and optimizers by cross-validation"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_training(parser, preset="original", epochs=5)
+    add_losses(parser, several=True)
+    parser.add_argument("--folds", type=count, default=3, help="(3)")
+    parser.add_argument("--leaking-folds", action="store_true", help="seed 001's folds, for its figures only")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from .train import prepare_folder
+
+    out = Path(arguments.out)
+    prepare_folder(out, arguments)
+    index = load_index(arguments, arguments.data)
+    folds = _folds(arguments, index)
+    series, baseline = _train_all(arguments, folds, out)
+    _write(out, series, baseline)
+    rows = _rows(series, baseline)
+    if arguments.json:
+        print_json({"series": {k: [list(map(float, f)) for f in v] for k, v in series.items()}, "rows": rows})
+    else:
+        from ..report import metrics_table
+
+        print(metrics_table(rows, columns=("ssim",)))
+        say(f"figure: {out / 'compare.png'}")
+    return 0
+
+
+def _folds(arguments: argparse.Namespace, index: Any) -> list[tuple[Any, Any]]:
+    """(train, validation) datasets of every fold; equal for every loss and optimizer."""
+    from ..data import folds, slice_folds
+    from ..zoo import record_of
+
+    scaling = record_of(arguments.model).scaling
+
+    def pair(train: Any, validation: Any, **samples: Any) -> tuple[Any, Any]:
+        chosen = [{"samples": samples[key]} if samples else {} for key in ("train", "validation")]
+        return (make_dataset(arguments, train, True, scaling, **chosen[0]),
+                make_dataset(arguments, validation, False, scaling, **chosen[1]))
+
+    if arguments.leaking_folds:
+        parts = slice_folds(index, arguments.folds, arguments.seed)
+        return [pair(index, index, train=train, validation=validation) for train, validation in parts]
+    return [pair(train, validation) for train, validation in folds(index, arguments.folds, arguments.seed)]
+
+
+def _train_all(arguments: argparse.Namespace, folds: list, out: Path) -> tuple[dict[str, Any], float]:
+    """SSIM (folds, epochs) of every combination; finished ones are kept on disk and not repeated with --resume."""
+    from .process import load_tensorflow
+
+    load_tensorflow()
+    import keras
+    import numpy as np
+
+    from ..files import write_json
+    from ..training import cross_validate
+    from ..zoo import create, record_of
+    from .train import zero_filled_ssim
+
+    done = out / "series.json"
+    series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}
+    options = model_options(arguments)
+    for loss in arguments.losses:
+        for optimizer in arguments.optimizers:
+            label = f"{loss}, {optimizer}"
+            if label in series:
+                continue
+            say(f"{label}: {len(folds)} folds x {arguments.epochs} epochs")
+            keras.utils.set_random_seed(arguments.seed)
+            rate = learning_rate(arguments, record_of(arguments.model), int(folds[0][0].cardinality()))
+            chosen = {**options, "learning_rate": rate, "loss": loss, "optimizer": optimizer,
+                      "jit_compile": jit_compile(arguments)}
+            scores = cross_validate(
+                lambda: create(arguments.model, preset=arguments.preset, **chosen),  # noqa: B023 called at once
+                folds, arguments.epochs, leaking=arguments.leaking_folds,
+            )
+            series[label] = scores.tolist()
+            write_json(done, series)
+    baseline = float(np.mean([zero_filled_ssim(validation) for _, validation in folds]))
+    return {label: np.array(scores) for label, scores in series.items()}, baseline
+
+
+def _rows(series: dict[str, Any], baseline: float) -> list[dict[str, Any]]:
+    """Table rows of the last epoch, the baseline first."""
+    rows = [{"name": "zero_filled", "ssim": baseline}]
+    for label, scores in series.items():
+        last = scores[:, -1]
+        spread = float(last.std(ddof=1)) if len(last) > 1 else None
+        rows.append({"name": label, "ssim": float(last.mean()), "ssim_sd": spread, "n": len(last)})
+    return rows
+
+
+def _write(out: Path, series: dict[str, Any], baseline: float) -> None:
+    from ..report import comparison, save_figure
+    from .process import write_record
+
+    save_figure(comparison(series, ylabel="SSIM", baseline=baseline), out / "compare.png")
+    write_record(out, rows=_rows(series, baseline))

@@ -1,0 +1,168 @@
+"""Train a model on a folder of fully sampled k-space; stop with Ctrl-C and go on with --resume.
+
+Patients are kept on one side of the split. Written into --out: generator.weights.h5 (the epoch with the best val_ssim),
+history.json, curves.png, run.json, and checkpoint/ with the state to resume from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from .options import add_json, number, print_json, say
+from .training_options import add_losses, add_training, jit_compile, learning_rate, load_index, make_dataset, model_options
+
+HELP = "train a model"
+_WEIGHTS, _SETTINGS = "generator.weights.h5", "settings.json"
+# What may differ between a run and its resumption.
+_FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_training(parser, preset="recommended", epochs=20)
+    add_losses(parser, several=False)
+    parser.add_argument("--validation", metavar="DIR", help="validation data (a part of --data, by patient)")
+    parser.add_argument("--validation-fraction", type=number, default=0.2, metavar="F", help="of the patients (0.2)")
+    parser.add_argument("--allow-leak", action="store_true", help="accept patients on both sides")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    out = Path(arguments.out)
+    prepare_folder(out, arguments)
+    train, validation = _indices(arguments)
+    result = train_model(arguments, out, train, validation)
+    if arguments.json:
+        print_json(result)
+    else:
+        print(f"best val_ssim {result['best_val_ssim']:.4f} in epoch {result['best_epoch']}, zero-filled "
+              f"{result['zero_filled_ssim']:.4f}; weights: {result['weights']}")
+        if result["best_val_ssim"] <= result["zero_filled_ssim"]:
+            say("warning: the network is not better than zero-filling; do not use it")
+    return 0
+
+
+def prepare_folder(out: Path, arguments: argparse.Namespace) -> None:
+    """Refuse to mix runs: an existing one is replaced with --overwrite and continued, unchanged, with --resume."""
+    from ..errors import UsageError
+    from ..files import write_json
+
+    settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _FREE}
+    path = out / _SETTINGS
+    if path.exists() and arguments.resume:
+        former = json.loads(path.read_text())
+        changed = [k for k, v in settings.items() if former.get(k) != v]
+        if changed:
+            raise UsageError(f"--resume needs the same settings; {', '.join(changed)} differ from {path}.")
+    elif path.exists() and not arguments.overwrite:
+        raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
+    elif path.exists():
+        for old in [*out.glob("checkpoint/state-*.weights.h5"), out / _WEIGHTS, out / "history.json"]:
+            old.unlink(missing_ok=True)
+    write_json(path, settings)
+
+
+def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation: Any) -> dict[str, Any]:
+    """Train on an index, keep the best weights, write curves and record; returns what was reached."""
+    from .process import load_tensorflow, write_record
+
+    load_tensorflow()
+    import keras
+
+    from ..data import EpochClock
+    from ..files import write_json
+    from ..report import curves, save_figure
+    from ..training import callbacks, fit_resumable
+    from ..weights import sha256_of
+    from ..zoo import create, record_of
+
+    began = time.monotonic()
+    keras.utils.set_random_seed(arguments.seed)
+    record, clock = record_of(arguments.model), EpochClock()
+    train_data = make_dataset(arguments, train, True, record.scaling, clock=clock)
+    validation_data = make_dataset(arguments, validation, False, record.scaling)
+    baseline = zero_filled_ssim(validation_data)
+    _announce(train, validation, baseline)
+    options = model_options(arguments)
+    rate = learning_rate(arguments, record, int(train_data.cardinality()))
+    trainer = create(arguments.model, preset=arguments.preset, jit_compile=jit_compile(arguments),
+                     **{**options, "learning_rate": rate})
+    card = _card(arguments, record, options)
+    best = callbacks.BestWeights(trainer.generator, out / _WEIGHTS, card)
+    history = fit_resumable(trainer, train_data, validation_data, arguments.epochs, out, clock, [best], baseline)
+    write_json(out / "history.json", history)
+    save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
+    top = max(history, key=lambda h: h["val_ssim"])
+    result = {
+        "best_val_ssim": top["val_ssim"],
+        "best_epoch": top["epoch"] + 1,
+        "zero_filled_ssim": baseline,
+        "weights": str(out / _WEIGHTS),
+        "weights_sha256": sha256_of(out / _WEIGHTS),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    write_record(out, seed=arguments.seed, card=card, data=_data_facts(train, validation), **result)
+    return result
+
+
+def zero_filled_ssim(dataset: Any) -> float:
+    """Mean SSIM of the inputs themselves, over the slices of a dataset with data ranges."""
+    import numpy as np
+
+    from ..losses import ssim_per_image
+
+    scores = [np.asarray(ssim_per_image(target, image, facts["data_range"])) for image, target, facts in dataset]
+    return float(np.concatenate(scores).mean())
+
+
+def _indices(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    from ..data import check_no_shared_patient, split
+    from ..errors import UsageError
+
+    index = load_index(arguments, arguments.data)
+    if not arguments.validation:
+        fraction = arguments.validation_fraction
+        if not 0 < fraction < 1:
+            raise UsageError(f"--validation-fraction must lie between 0 and 1, received {fraction}.")
+        return split(index, (1 - fraction, fraction), arguments.seed)
+    validation = load_index(arguments, arguments.validation)
+    if not arguments.allow_leak:
+        check_no_shared_patient(index, validation)
+    return index, validation
+
+
+def _announce(train: Any, validation: Any, baseline: float) -> None:
+    for name, index in (("train", train), ("validation", validation)):
+        patients = len({v.patient for v in index.volumes})
+        say(f"{name}: {index.slices} slices in {len(index.volumes)} volumes of {patients} patients")
+    say(f"zero-filled val_ssim {baseline:.4f}: the number to beat")
+
+
+def _card(arguments: argparse.Namespace, record: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What the weights need to be used: how to build the network, and what its inputs were."""
+    chosen = {**record.presets[arguments.preset], **options}
+    return {
+        "model": arguments.model,
+        "options": chosen,
+        "scaling": record.scaling,
+        "acceleration": arguments.acceleration,
+        "center_fraction": arguments.center_fraction,
+        "mask_type": arguments.mask_type,
+    }
+
+
+def _data_facts(train: Any, validation: Any) -> dict[str, Any]:
+    """File names and pseudonyms by side, and a digest of names and sizes that tells whether two runs had the same data."""
+    from ..data import pseudonyms
+
+    names = pseudonyms([*train.volumes, *validation.volumes])
+    listing = [(v.name, v.stamp[0] if v.stamp else 0) for v in (*train.volumes, *validation.volumes)]
+    return {
+        "train": {v.name: names[v.name] for v in train.volumes},
+        "validation": {v.name: names[v.name] for v in validation.volumes},
+        "digest": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
+    }
