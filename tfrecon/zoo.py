@@ -136,6 +136,14 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     return model
 
 
+def check_trainable(name: str, preset: str | None) -> None:
+    """UsageError unless there is such a model, with weights to train, and such a preset."""
+    record = record_of(name)
+    if record.make is None:
+        raise UsageError(f"{name} has no weights, so there is nothing to train. Choose another model.")
+    _preset(record, preset)
+
+
 def _preset(record: Record, preset: str | None) -> Mapping[str, Any]:
     name = preset or next(iter(record.presets))
     if name not in record.presets:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-from .. import __version__
+from .. import __version__, errors
 from ..errors import TfreconError
+from ..hdf5 import shown
 
 _COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "models")
 _UNUSABLE = 5
@@ -23,26 +26,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted. Errors of ours are one line; `--debug` shows where they came from.
     """
     arguments = _parser().parse_args(argv)
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     from .process import prepare
 
     prepare()
     try:
-        return arguments.run(arguments) or 0
+        code = arguments.run(arguments) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here and not at exit, where nobody could say what went wrong
+        return code
     except TfreconError as error:
         return _fail(arguments, error, error.exit_code)
     except KeyboardInterrupt as error:
         return _fail(arguments, error, _INTERRUPTED, "interrupted")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads the rest; not an error
+        _discard_stdout()  # nobody reads the rest; not an error
         return 0
     except MemoryError as error:
         return _fail(arguments, error, _UNUSABLE, "out of memory; take a smaller --batch-size or --crop")
     except OSError as error:
+        if sys.stdout is not None and error.filename is None:  # perhaps stdout itself, on a full disk
+            _discard_stdout()
         return _fail(arguments, error, _UNUSABLE)
     except Exception as error:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, told without importing it
             return _fail(arguments, error, _UNUSABLE, "out of device memory; take a smaller --batch-size or --crop")
+        ours = _error_inside(error)
+        if ours is not None:
+            return _fail(arguments, error, ours.exit_code, str(ours))
         return _fail(arguments, error, 1, f"unexpected {type(error).__name__}: {error} (--debug shows more)")
 
 
@@ -50,8 +62,28 @@ def _fail(arguments: argparse.Namespace, error: BaseException, code: int, text: 
     if arguments.debug:
         traceback.print_exc()
     message = " ".join((text or str(error)).split())
-    print(f"tfrecon {arguments.command}: {message}", file=sys.stderr)
+    if code == _INTERRUPTED and hasattr(arguments, "resume"):
+        message += f"; go on with: {_resume_line(arguments.argv)}"
+    print(f"tfrecon {arguments.command}: {shown(message)}", file=sys.stderr)
     return code
+
+
+def _resume_line(argv: Sequence[str]) -> str:
+    """The command line that goes on with an interrupted run, ready to be pasted into a shell."""
+    words = [word for word in argv if word not in ("--overwrite", "--resume")]
+    return shlex.join(["tfrecon", words[0], "--resume", *words[1:]])  # not last: all after "--" is a file
+
+
+def _error_inside(error: Exception) -> TfreconError | None:
+    """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it."""
+    found = re.search(r"(?:^|[\s.])(\w+): (.*?)\s*\nTraceback \(most recent call last\)", str(error), re.DOTALL)
+    kind = getattr(errors, found[1], None) if found else None
+    return kind(found[2]) if isinstance(kind, type) and issubclass(kind, TfreconError) else None
+
+
+def _discard_stdout() -> None:
+    """Python would complain at exit about what it still holds for a stdout that takes nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .options import add_json, count, print_json, say
+from .train import FREE
 from .training_options import add_losses, add_training, jit_compile, learning_rate, load_index, make_dataset, model_options
 
 HELP = "compare losses and optimizers by cross-validation"
+# What may differ between a run and its resumption; the epochs may not, for all curves are as long.
+_FREE = tuple(name for name in FREE if name != "epochs")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from .train import prepare_folder
+    from .train import begin_run, check_run
 
     out = Path(arguments.out)
-    prepare_folder(out, arguments)
+    check_run(out, arguments, _FREE)
     index = load_index(arguments, arguments.data)
     folds = _folds(arguments, index)
+    begin_run(out, arguments, _FREE)
     series, baseline = _train_all(arguments, folds, out)
     _write(out, series, baseline)
     rows = _rows(series, baseline)
@@ -42,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(metrics_table(rows, columns=("ssim",)))
         say(f"figure: {out / 'compare.png'}")
-    return 0
+    return 3 if index.skipped else 0
 
 
 def _folds(arguments: argparse.Namespace, index: Any) -> list[tuple[Any, Any]]:

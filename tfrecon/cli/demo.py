@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .options import acceleration, add_json, count, print_json, say
 
 HELP = "see everything work in about two minutes"
-_MARKER = "settings.json"
+_MARKER = "demo.json"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..data import index_volumes, split, write_demo_volumes
+    from ..files import write_json
 
     out = Path(arguments.out)
     began = time.monotonic()
     _check_folder(out)
-    write_demo_volumes(out / "data", arguments.volumes, arguments.slices, arguments.size, arguments.seed)
+    write_json(out / _MARKER, {"tfrecon demo": arguments.argv})
+    made = write_demo_volumes(out / "data", arguments.volumes, arguments.slices, arguments.size, arguments.seed)
+    _keep_only(made, out / "data")
     say(f"1/4 made {arguments.volumes} phantom volumes in {out / 'data'}")
     index = index_volumes(out / "data", "reconstruction_esc")
     train, validation = split(index, (3 / 4, 1 / 4), arguments.seed)
@@ -48,15 +52,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_folder(out: Path) -> None:
     """The demo replaces its own results but nobody else's files."""
+    from ..data import check_folder
     from ..errors import UsageError
 
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "train" / _MARKER).exists())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _MARKER).exists())):
         raise UsageError(f"{out} exists and is not a demo of ours. Name another folder with --out.")
+    check_folder(out)
+
+
+def _keep_only(made: Iterable[Path], folder: Path) -> None:
+    """Remove what a demo with other numbers left."""
+    names = {path.name for path in made}
+    for stale in folder.glob("*.h5"):
+        if stale.name not in names:
+            stale.unlink()
 
 
 def _train(arguments: argparse.Namespace, out: Path, train: Any, validation: Any) -> dict[str, Any]:
     from .train import configure as train_arguments
-    from .train import prepare_folder, train_model
+    from .train import train_model
 
     parser = argparse.ArgumentParser()
     train_arguments(parser)
@@ -65,7 +79,6 @@ def _train(arguments: argparse.Namespace, out: Path, train: Any, validation: Any
         "--epochs", str(arguments.epochs), "--decay", "0.85", "--seed", str(arguments.seed),
         "--acceleration", str(arguments.acceleration),
     ])
-    prepare_folder(out / "train", options)
     return train_model(options, out / "train", train, validation)
 
 
@@ -81,10 +94,7 @@ def _reconstruct(arguments: argparse.Namespace, out: Path, validation: Any) -> A
         outcomes = reconstruct_folder(
             validation, out / "reconstructions", model.predict_on_batch, settings, reader, overwrite=True, strict=True
         )
-        names = {outcome.name for outcome in outcomes}
-    for stale in (out / "reconstructions").glob("*.h5"):
-        if stale.name not in names:
-            stale.unlink()
+        _keep_only([outcome.path for outcome in outcomes], out / "reconstructions")
     return evaluate_folder(out / "reconstructions", [v.path for v in validation.volumes], masking)
 
 

@@ -26,7 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
     )
     show(result, arguments.json)
-    return 0 if result.complete and result.volumes else (1 if result.volumes or result.missing else 3)
+    if result.unreadable:
+        return 3
+    return 0 if result.complete else 1
 
 
 def show(result: Any, as_json: bool) -> None:

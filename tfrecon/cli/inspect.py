@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
+from ..hdf5 import shown
 from .options import add_json, add_reading, print_json, say
 
 HELP = "show what a file or folder holds"
@@ -20,7 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..data import SliceReader, index_volumes, pseudonyms
+    from ..errors import UsageError
 
+    if arguments.picture and not arguments.picture.lower().endswith(".png"):
+        raise UsageError(f"--picture must end in .png, received {arguments.picture}.")  # never an input, by mistake
     index = index_volumes(arguments.path, None, arguments.key, arguments.strict, arguments.complex_axis)
     patients = pseudonyms(index.volumes)
     with SliceReader(arguments.complex_axis, shift=arguments.shift) as reader:
@@ -36,18 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _describe(volume: Any, patient: str, reader: Any, deep: bool) -> dict[str, Any]:
-    from ..data import examine_slice
-    from ..errors import DataError
+    from ..data import memory_shortage
 
-    chosen = range(volume.slices) if deep else [volume.slices // 2]
-    findings = list(volume.notes)
-    for i in chosen:
-        try:
-            kspace = reader.kspace(volume, i)
-            found = examine_slice(kspace) + ([] if kspace.any() else ["empty: every sample is zero"])
-        except DataError as error:
-            found = [str(error)]
-        findings += [f"slice {i}: {sentence}" for sentence in found]
+    findings = [*volume.notes, *filter(None, [memory_shortage(volume)])]
+    for i in _chosen(volume, deep):
+        findings += [f"slice {i}: {sentence}" for sentence in _examine(volume, reader, i)]
     return {
         "name": volume.name,
         "patient": patient,
@@ -62,18 +60,46 @@ def _describe(volume: Any, patient: str, reader: Any, deep: bool) -> dict[str, A
     }
 
 
+def _chosen(volume: Any, deep: bool) -> Any:
+    from ..data import memory_shortage
+
+    if memory_shortage(volume):
+        return []
+    return range(volume.slices) if deep else [volume.slices // 2]
+
+
+def _examine(volume: Any, reader: Any, i: int) -> list[str]:
+    """What is wrong with one slice of k-space, and with the stored image that belongs to it."""
+    from ..data import examine_slice
+    from ..errors import DataError
+
+    found, images = [], []
+    for key, shape in volume.image_keys.items():
+        try:
+            images.append(reader.target(replace(volume, target_key=key, target_shape=shape), i))
+        except DataError as error:
+            found.append(str(error))
+    try:
+        kspace = reader.kspace(volume, i)
+    except DataError as error:
+        return [*found, str(error)]
+    if not kspace.any():
+        found.append("empty: every sample is zero")
+    return found + examine_slice(kspace, images[0] if images else None)
+
+
 def _print(index: Any, rows: list[dict[str, Any]], patients: int) -> None:
     print(f"{index.slices} slices in {len(rows)} volumes of {patients} patients ({len(index.skipped)} files skipped)")
     for row in rows:
         shape = "x".join(str(n) for n in row["kspace"]["shape"])
         mask = f", mask keeps {row['mask']:.1%}" if row["mask"] is not None else ""
         images = ", ".join(f"{k} {'x'.join(map(str, s))}" for k, s in row["images"].items()) or "no target"
-        print(f"{row['name']}: {row['track']}, {row['split']}, {row['kspace']['key']} {shape}, {images}, "
-              f"{row['acquisition'] or 'no acquisition'}, {row['patient']}{mask}")
+        print(shown(f"{row['name']}: {row['track']}, {row['split']}, {row['kspace']['key']} {shape}, {images}, "
+                    f"{row['acquisition'] or 'no acquisition'}, {row['patient']}{mask}"))
         for finding in row["findings"]:
-            print(f"  ! {finding}")
+            print(shown(f"  ! {finding}"))
     for item in index.skipped:
-        print(f"skipped {item.name}: {item.reason}")
+        print(shown(f"skipped {item.name}: {item.reason}"))
 
 
 def _picture(volume: Any, reader: Any, path: str) -> None:

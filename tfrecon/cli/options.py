@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from ..data.masking import Masking
+from ..hdf5 import shown
 from ..physics.masks import MASK_TYPES, check_acceleration, check_center_fraction
 
 
@@ -79,13 +80,20 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--strict", action="store_true", help="stop at the first unusable file")
 
 
+def add_existing(parser: argparse.ArgumentParser, overwrite: str, resume: str) -> None:
+    """--overwrite and --resume, of which one can be meant."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--overwrite", action="store_true", help=overwrite)
+    group.add_argument("--resume", action="store_true", help=resume)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
 def say(text: str) -> None:
     """Progress and notes go to stderr, results to stdout."""
-    print(text, file=sys.stderr, flush=True)
+    print(shown(text), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -27,6 +27,8 @@ def prepare() -> None:
     changes nothing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name must not break a terminal without its letters
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((_M_MMAP_THRESHOLD, _NEVER_RETURN), (_M_TRIM_THRESHOLD, _NEVER_RETURN), (_M_ARENA_MAX, 1)):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from .options import add_json, add_mask, add_reading, count, masking, print_json, report_skipped, say
+from .options import add_existing, add_json, add_mask, add_reading, count, masking, print_json, report_skipped, say
 
 HELP = "reconstruct a file or folder"
 
@@ -23,8 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_mask(parser, default=None)
     parser.add_argument("--crop", type=count, metavar="N", help="side of the result (the stored target's size, else 320)")
     parser.add_argument("--batch-size", type=count, default=4, help="slices at once (4)")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
-    parser.add_argument("--resume", action="store_true", help="keep the results that are complete")
+    add_existing(parser, "replace existing results", "keep the results that are complete")
     parser.add_argument("--nan", choices=["refuse", "zero"], default="refuse", help="what to do with NaN (refuse)")
     add_reading(parser)
     add_json(parser)
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     """Look at the weights before anything heavy happens; fill the acceleration in and warn where it differs."""
-    from ..errors import UsageError
+    from ..errors import UsageError, WeightsError
     from ..weights import read_card, sha256_of
     from ..zoo import record_of
 
@@ -63,12 +64,26 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
                              "train` makes some, and --model zero_filled needs none.")
         arguments.acceleration = arguments.acceleration or 4
         return {"scaling": record.scaling}
-    card = read_card(arguments.weights)
+    with _about_weights():
+        card, digest = read_card(arguments.weights), sha256_of(arguments.weights)
+    if card.get("model", arguments.model) != arguments.model:
+        raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
     trained = card.get("acceleration")
     if trained and arguments.acceleration and trained != arguments.acceleration:
         say(f"warning: the weights were trained at {trained}x and the data are taken at {arguments.acceleration}x")
     arguments.acceleration = arguments.acceleration or trained or 4
-    return {"scaling": card.get("scaling", record.scaling), "sha256": sha256_of(arguments.weights)}
+    return {"scaling": card.get("scaling", record.scaling), "sha256": digest}
+
+
+@contextmanager
+def _about_weights() -> Iterator[None]:
+    """A missing or broken weight file is an error of the weights, not of the volume that happened to need them."""
+    from ..errors import DataError, WeightsError
+
+    try:
+        yield
+    except DataError as error:
+        raise WeightsError(str(error)) from error
 
 
 class _Lazy:
@@ -85,7 +100,8 @@ class _Lazy:
 
             if self.arguments.weights:
                 load_tensorflow()
-            model = create(self.arguments.model, weights=self.arguments.weights)
+            with _about_weights():
+                model = create(self.arguments.model, weights=self.arguments.weights)
             self.model = getattr(model, "predict_on_batch", model)
         return self.model(images)
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .options import add_json, number, print_json, say
+from .options import add_json, masking, number, print_json, say
 from .training_options import add_losses, add_training, jit_compile, learning_rate, load_index, make_dataset, model_options
 
 HELP = "train a model"
 _WEIGHTS, _SETTINGS = "generator.weights.h5", "settings.json"
 # What may differ between a run and its resumption.
-_FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit")
+FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict")
+_RESULTS = (_WEIGHTS, "history.json", "curves.png", "run.json", "series.json", "compare.png")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
-    prepare_folder(out, arguments)
-    train, validation = _indices(arguments)
+    check_run(out, arguments)
+    train, validation, skipped = _indices(arguments)
     result = train_model(arguments, out, train, validation)
+    result["skipped"] = {s.name: s.reason for s in skipped}
     if arguments.json:
         print_json(result)
     else:
@@ -43,16 +47,23 @@ def run(arguments: argparse.Namespace) -> int:
               f"{result['zero_filled_ssim']:.4f}; weights: {result['weights']}")
         if result["best_val_ssim"] <= result["zero_filled_ssim"]:
             say("warning: the network is not better than zero-filling; do not use it")
-    return 0
+    return 3 if skipped else 0
 
 
-def prepare_folder(out: Path, arguments: argparse.Namespace) -> None:
-    """Refuse to mix runs: an existing one is replaced with --overwrite and continued, unchanged, with --resume."""
+def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
+    """Refuse wrong arguments, and to mix runs: an existing one is replaced with --overwrite and continued, unchanged,
+    with --resume. Writes nothing, so that a mistyped command leaves no folder that stands in the way of the next.
+    """
+    from ..data import check_folder
     from ..errors import UsageError
-    from ..files import write_json
+    from ..zoo import check_trainable
 
-    settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in _FREE}
-    path = out / _SETTINGS
+    check_trainable(arguments.model, arguments.preset)
+    masking(arguments)
+    check_folder(out)
+    if out.exists() and out.resolve() == Path(arguments.data).resolve():
+        raise UsageError(f"--out is the folder of the data ({out}). Name another: results would be taken for data.")
+    settings, path = _settings(arguments, free), out / _SETTINGS
     if path.exists() and arguments.resume:
         former = json.loads(path.read_text())
         changed = [k for k, v in settings.items() if former.get(k) != v]
@@ -60,10 +71,20 @@ def prepare_folder(out: Path, arguments: argparse.Namespace) -> None:
             raise UsageError(f"--resume needs the same settings; {', '.join(changed)} differ from {path}.")
     elif path.exists() and not arguments.overwrite:
         raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
-    elif path.exists():
-        for old in [*out.glob("checkpoint/state-*.weights.h5"), out / _WEIGHTS, out / "history.json"]:
+
+
+def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
+    """Remove what a former run left, unless it is to be resumed, and note the settings of this one."""
+    from ..files import write_json
+
+    if not arguments.resume:
+        for old in [*out.glob("checkpoint/state-*.weights.h5"), *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
-    write_json(path, settings)
+    write_json(out / _SETTINGS, _settings(arguments, free))
+
+
+def _settings(arguments: argparse.Namespace, free: tuple[str, ...]) -> dict[str, Any]:
+    return {k: v for k, v in sorted(vars(arguments).items()) if k not in free}
 
 
 def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation: Any) -> dict[str, Any]:
@@ -86,13 +107,14 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
     train_data = make_dataset(arguments, train, True, record.scaling, clock=clock)
     validation_data = make_dataset(arguments, validation, False, record.scaling)
     baseline = zero_filled_ssim(validation_data)
-    _announce(train, validation, baseline)
+    _announce(train, validation, arguments.crop, baseline)
     options = model_options(arguments)
     rate = learning_rate(arguments, record, int(train_data.cardinality()))
     trainer = create(arguments.model, preset=arguments.preset, jit_compile=jit_compile(arguments),
                      **{**options, "learning_rate": rate})
     card = _card(arguments, record, options)
-    best = callbacks.BestWeights(trainer.generator, out / _WEIGHTS, card)
+    begin_run(out, arguments)
+    best = callbacks.BestWeights(trainer.generator, out / _WEIGHTS, card, best=_best_so_far(out / _WEIGHTS))
     history = fit_resumable(trainer, train_data, validation_data, arguments.epochs, out, clock, [best], baseline)
     write_json(out / "history.json", history)
     save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
@@ -109,36 +131,62 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
     return result
 
 
+def _best_so_far(weights: Path) -> float:
+    """The score a resumed run has reached already, which its later epochs must beat to replace the weights."""
+    from ..weights import read_card
+
+    return read_card(weights)["scores"]["val_ssim"] if weights.exists() else -math.inf
+
+
 def zero_filled_ssim(dataset: Any) -> float:
-    """Mean SSIM of the inputs themselves, over the slices of a dataset with data ranges."""
+    """Mean SSIM of the inputs themselves, over the slices of a dataset with data ranges; empty volumes do not count."""
     import numpy as np
 
+    from ..errors import DataError
     from ..losses import ssim_per_image
 
-    scores = [np.asarray(ssim_per_image(target, image, facts["data_range"])) for image, target, facts in dataset]
-    return float(np.concatenate(scores).mean())
+    scores: list[float] = []
+    for image, target, facts in dataset:
+        found = np.asarray(ssim_per_image(target, image, facts["data_range"]))
+        scores += found[facts["data_range"].numpy() > 0].tolist()
+    if not scores:
+        raise DataError("Every target of the validation data is zero everywhere; nothing can be judged. Give other data.")
+    return float(np.mean(scores))
 
 
-def _indices(arguments: argparse.Namespace) -> tuple[Any, Any]:
+def _indices(arguments: argparse.Namespace) -> tuple[Any, Any, list]:
+    """(train, validation, what was skipped)."""
     from ..data import check_no_shared_patient, split
-    from ..errors import UsageError
+    from ..errors import DataError, UsageError
 
     index = load_index(arguments, arguments.data)
     if not arguments.validation:
         fraction = arguments.validation_fraction
         if not 0 < fraction < 1:
             raise UsageError(f"--validation-fraction must lie between 0 and 1, received {fraction}.")
-        return split(index, (1 - fraction, fraction), arguments.seed)
+        return *split(index, (1 - fraction, fraction), arguments.seed), [*index.skipped]
     validation = load_index(arguments, arguments.validation)
-    if not arguments.allow_leak:
+    try:
         check_no_shared_patient(index, validation)
-    return index, validation
+    except DataError as error:
+        if not arguments.allow_leak:
+            raise
+        say(f"warning: {str(error).split('.')[0]}")
+    return index, validation, [*index.skipped, *validation.skipped]
 
 
-def _announce(train: Any, validation: Any, baseline: float) -> None:
+def _announce(train: Any, validation: Any, crop: Any, baseline: float) -> None:
+    from ..data import output_size
+
     for name, index in (("train", train), ("validation", validation)):
         patients = len({v.patient for v in index.volumes})
         say(f"{name}: {index.slices} slices in {len(index.volumes)} volumes of {patients} patients")
+        sizes = Counter()
+        for volume in index.volumes:
+            sizes[output_size(volume, crop)] += volume.slices
+        if len(sizes) > 1:
+            listing = ", ".join(f"{h}x{w} ({n} slices)" for (h, w), n in sizes.items())
+            say(f"{name}: images of several sizes, in batches of their own: {listing}")
     say(f"zero-filled val_ssim {baseline:.4f}: the number to beat")
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from .options import add_mask, add_reading, count, masking, number, positive, report_skipped
+from .options import add_existing, add_mask, add_reading, count, masking, number, positive, report_skipped
 
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
@@ -32,8 +32,7 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order, masks and splits (0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    add_existing(parser, "replace an existing run", "go on with an interrupted run")
     add_mask(parser, "--mask-seed")
     add_reading(parser)
 
@@ -77,9 +76,22 @@ def load_index(arguments: argparse.Namespace, path: str) -> Any:
     from ..data import index_volumes
 
     target = arguments.target or "reconstruction_esc"
-    index = index_volumes(path, target, arguments.key, arguments.strict, arguments.complex_axis)
+    index = _fitting(index_volumes(path, target, arguments.key, arguments.strict, arguments.complex_axis))
     report_skipped(index)
     return replace(index, volumes=index.volumes[: arguments.max_volumes])
+
+
+def _fitting(index: Any) -> Any:
+    """The index without the volumes that need more memory than there is."""
+    from ..data import Skipped, memory_shortage
+    from ..errors import DataError
+
+    shortages = {v.name: memory_shortage(v) for v in index.volumes}
+    large = tuple(Skipped(name, sentence) for name, sentence in shortages.items() if sentence)
+    if len(large) == len(index.volumes):
+        raise DataError(f"no volume fits into memory: {large[0].name}: {large[0].reason}")
+    volumes = tuple(v for v in index.volumes if not shortages[v.name])
+    return replace(index, volumes=volumes, skipped=(*index.skipped, *large))
 
 
 def make_dataset(arguments: argparse.Namespace, index: Any, training: bool, scaling: str, **options: Any) -> Any:

@@ -3,14 +3,15 @@
 from .checks import examine_slice
 from .index import Index, Skipped, Volume, index_volumes
 from .masking import Masking
-from .output import is_complete, save_reconstruction
+from .memory import memory_shortage
+from .output import check_folder, is_complete, save_reconstruction
 from .pairs import EpochClock, create_paired_dataset, output_size
 from .phantoms import write_demo_volumes
 from .slices import SliceReader
 from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split
 
 __all__ = [
-    "EpochClock", "Index", "Masking", "Skipped", "SliceReader", "Volume", "check_no_shared_patient",
-    "create_paired_dataset", "examine_slice", "folds", "index_volumes", "is_complete", "output_size", "pseudonyms",
-    "save_reconstruction", "slice_folds", "split", "write_demo_volumes",
+    "EpochClock", "Index", "Masking", "Skipped", "SliceReader", "Volume", "check_folder", "check_no_shared_patient",
+    "create_paired_dataset", "examine_slice", "folds", "index_volumes", "is_complete", "memory_shortage", "output_size",
+    "pseudonyms", "save_reconstruction", "slice_folds", "split", "write_demo_volumes",
 ]

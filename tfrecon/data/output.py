@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, ResourceError, UsageError
 from ..files import replace_when_complete
-from ..hdf5 import get_dataset, open_hdf5
+from ..hdf5 import get_dataset, open_hdf5, shown
 
 DATASET = "reconstruction"
 
@@ -43,10 +44,27 @@ def save_reconstruction(
     return Path(path)
 
 
-def is_complete(path: Any) -> bool:
-    """Whether a readable reconstruction of ours stands under that name."""
+def check_folder(folder: Any) -> None:
+    """Refuse a folder nothing can be written to, before any work is done for it. Makes nothing.
+
+    Raises:
+        UsageError: the path, or what should be a folder above it, is a file.
+        ResourceError: no permission to write there.
+    """
+    folder = Path(folder)
+    nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    if not nearest.is_dir():
+        raise UsageError(f"{shown(nearest)} is a file or a broken link, expected a folder for the results. Name another.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ResourceError(f"{shown(nearest)}: no permission to write there (user id {os.geteuid()}). Name another folder "
+                            "or change its mode.")
+
+
+def is_complete(path: Any, slices: int | None = None) -> bool:
+    """Whether a readable reconstruction of ours, with that many slices, stands under that name."""
     try:
         with open_hdf5(path) as file:
-            return get_dataset(file, DATASET).ndim == 3
+            shape = get_dataset(file, DATASET).shape
     except DataError:
         return False
+    return shape is not None and len(shape) == 3 and slices in (None, shape[0])

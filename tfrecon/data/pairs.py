@@ -20,6 +20,7 @@ from ..transforms import center_crop, crop_size
 from .checks import examine_slice
 from .index import Index, Volume, index_volumes
 from .masking import Masking
+from .memory import memory_shortage
 from .slices import SliceReader
 from .splits import Sample, all_samples
 
@@ -110,6 +111,7 @@ def create_paired_dataset(
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
+    _check_memory(index)
     crops = [output_size(v, crop) for v in index.volumes]
     stream = _Stream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
     stream.check_first_slice()
@@ -152,6 +154,7 @@ class _Stream:
 
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
+        self._told: set[str] = set()
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
 
@@ -184,7 +187,9 @@ class _Stream:
             except NonFiniteError as error:
                 if j == nearest[-1]:
                     raise
-                _log.warning("%s; its place is taken by a neighbour", error)
+                if str(error) not in self._told:  # once, not in every epoch
+                    self._told.add(str(error))
+                    _log.warning("note: %s; a neighbour takes its place", str(error).split(";")[0])
         raise AssertionError("unreachable: the last candidate either returns or raises")
 
     def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -286,6 +291,13 @@ def _batches(stream: _Stream, batch_size: int, drop_remainder: bool) -> int:
             "last batch is dropped. Take a smaller batch size."
         )
     return batches
+
+
+def _check_memory(index: Index) -> None:
+    for volume in index.volumes:
+        shortage = memory_shortage(volume)
+        if shortage:
+            raise DataError(f"{volume.path}: {shortage}")
 
 
 def _check_arguments(task: str, batch_size: Any, scaling: str, nan: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..hdf5 import shown
 from .index import Index, Volume
 
 Sample = tuple[int, int]
@@ -57,6 +58,8 @@ def slice_folds(index: Index, count: int = 3, seed: int = 0) -> list[tuple[list[
     Returns:
         (train samples, validation samples) of each fold; a sample is (volume number, slice number).
     """
+    if count < 2:
+        raise UsageError(f"At least 2 folds are needed, received {count}.")
     samples = all_samples(index)
     if len(samples) < count:
         raise DataError(f"{count} folds need at least {count} slices, have {len(samples)}.")
@@ -78,7 +81,8 @@ def check_no_shared_patient(train: Index, validation: Index) -> None:
         names = [v.name for v in (*train.volumes, *validation.volumes) if v.patient in shared]
         raise DataError(
             f"{len(shared)} patients are in both training and validation data, which inflates every score: files "
-            f"{names[:6]}. Move each patient to one side, or allow it knowingly with --allow-leak."
+            f"{', '.join(shown(n) for n in names[:6])}. Move each patient to one side, or allow it knowingly with "
+            "--allow-leak."
         )
 
 

@@ -17,7 +17,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     feature map is small (batch 1 at 4x4: 7 %). Arguments, weights and their order are Keras' own; masks and
     renormalisation are not used here and refused.
 
-    Input shape, output shape: (N, ..., C), any dtype; computed in float32.
+    Input shape, output shape: (N, ..., C), any dtype; computed in float32 or, for float64 inputs, float64.
     """
 
     def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, **kwargs: Any):
@@ -30,9 +30,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             raise ValueError("A mask was received; this layer has no masked statistics.")
         if not (training and self.trainable):
             return super().call(inputs, training=False)
-        x = ops.cast(inputs, "float32")
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         mean, variance = ops.moments(x, axes=list(range(len(x.shape) - 1)))
-        self._update(mean, variance, ops.cast(ops.size(x) // x.shape[-1], "float32"))
+        self._update(mean, variance, ops.cast(ops.size(x) // x.shape[-1], x.dtype))
         gamma, beta = (self.gamma if self.scale else None), (self.beta if self.center else None)
         x = ops.batch_normalization(x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=self.epsilon)
         return ops.cast(x, self.compute_dtype)

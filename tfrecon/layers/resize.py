@@ -36,11 +36,12 @@ def _double(x: Any, axis: int) -> Any:
     first, last = _take(x, axis, 0, 1), _take(x, axis, n - 1, n)
     before = ops.concatenate([first, _take(x, axis, 0, n - 1)], axis=axis)
     after = ops.concatenate([_take(x, axis, 1, n), last], axis=axis)
-    index = ops.reshape(ops.arange(n, dtype=x.dtype), (-1, 1, 1) if axis == 1 else (-1, 1))
-    count = ops.cast(n, x.dtype)
+    # Positions in float32: half precision cannot count the rows of an image, and TensorFlow has no range for it.
+    index = ops.reshape(ops.arange(n, dtype="float32"), (-1, 1, 1) if axis == 1 else (-1, 1))
+    count = ops.cast(n, "float32")
     step = 1.0 / (2.0 * count - 1.0)
-    even = x + (before - x) * (index * step)
-    odd = x + (after - x) * ((count - 1.0 - index) * step)
+    even = x + (before - x) * ops.cast(index * step, x.dtype)
+    odd = x + (after - x) * ops.cast((count - 1.0 - index) * step, x.dtype)
     shape = list(ops.shape(x))
     shape[axis] = 2 * n
     return ops.reshape(ops.stack([even, odd], axis=axis + 1), shape)

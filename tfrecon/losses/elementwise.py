@@ -10,7 +10,7 @@ from typing import Any
 from keras import ops
 
 _LOG_FLOOR = -100.0  # PyTorch clamps the logarithms of BCELoss here
-_TINY = 1e-38
+_TINY = 2e-38  # above the smallest normal float32: anything below is flushed to 0, whose logarithm is no number
 
 
 def l1(y_true: Any, y_pred: Any) -> Any:

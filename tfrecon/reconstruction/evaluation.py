@@ -27,13 +27,15 @@ class Evaluation:
 
     Attributes:
         volumes: name -> {"prediction": scores, "zero_filled": scores or None}.
-        missing: targets without a prediction. failed: name -> reason. notes: name -> sentence.
+        missing: targets without a prediction. failed: name -> reason; those in `unreadable` because of their files,
+            the others because target and prediction do not go together. notes: name -> sentence.
     """
 
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -45,7 +47,8 @@ class Evaluation:
 
     def _row(self, method: str) -> dict[str, Any]:
         scores = [v[method] for v in self.volumes.values() if v[method]]
-        row: dict[str, Any] = {"name": method, "n": len(scores)}
+        judged = [s for s in scores if np.isfinite(s["nmse"])]  # NaN for an empty target: it says nothing
+        row: dict[str, Any] = {"name": method, "n": len(judged)}
         for metric in NAMES:
             values = np.array([s[metric] for s in scores if np.isfinite(s[metric])])
             row[metric] = float(values.mean()) if values.size else None
@@ -81,13 +84,19 @@ def evaluate_folder(
     wanted, skipped = find_files(targets)
     if len(found) == len(wanted) == 1:  # two single files are meant for each other whatever their names
         found = {wanted[0][1]: next(iter(found.values()))}
-    result = Evaluation(failed={s.name: s.reason for s in skipped})
+    result = Evaluation(failed={s.name: s.reason for s in skipped}, unreadable=[s.name for s in skipped])
     for path, name in wanted:
         if name not in found:
             result.missing.append(name)
             continue
         try:
-            _evaluate_one(result, name, path, found[name], masking, target, key)
+            truth, prediction = _read_images(path, target), _read_images(found[name], key)
+        except DataError as error:
+            result.failed[name] = str(error)
+            result.unreadable.append(name)
+            continue
+        try:
+            _evaluate_one(result, name, truth, match_target(truth, prediction), (found[name], path), masking)
         except DataError as error:
             result.failed[name] = str(error)
     return result
@@ -117,29 +126,46 @@ def load_zero_filled(
 
 
 def _evaluate_one(
-    result: Evaluation, name: str, target_path: str, prediction_path: str, masking: Masking, target: str | None, key: str
+    result: Evaluation, name: str, truth: np.ndarray, prediction: np.ndarray, paths: tuple[str, str], masking: Masking
 ) -> None:
-    truth, prediction = load_pair(prediction_path, target_path, target, key)
-    if not truth.any():
-        result.failed[name] = "the target is zero everywhere: metrics are n/a, and it is left out of the mean"
-        return
+    notes = _target_notes(truth)
     scores: dict[str, Any] = {"prediction": evaluate_volume(truth, prediction), "zero_filled": None}
     try:
-        baseline, _ = load_zero_filled(prediction_path, target_path, truth.shape[1:], masking)
+        baseline, _ = load_zero_filled(*paths, truth.shape[1:], masking)
         scores["zero_filled"] = evaluate_volume(truth, baseline)
     except DataError as error:
-        result.notes[name] = f"no zero-filled row: {error}"
+        notes.append(f"no zero-filled row: {error}")
     result.volumes[name] = scores
     scale = best_fit_scale(truth, prediction)
-    if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any():
-        factor = f"×{1 / scale:.3g}" if scale > 0 else "inverted"
-        result.notes[name] = f"best-fit scale {scale:.3g}: the prediction looks {factor} of the target; units mixed up?"
+    if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any() and truth.any():
+        notes.append(f"best-fit scale {scale:.3g}: the prediction looks {_wrong_by(scale)}; units mixed up?")
+    if notes:
+        result.notes[name] = "; ".join(notes)
+
+
+def _wrong_by(scale: float) -> str:
+    if scale <= 0:
+        return "inverted"
+    return f"×{1 / scale:.3g} too large" if scale < 1 else f"×{scale:.3g} too small"
+
+
+def _target_notes(truth: np.ndarray) -> list[str]:
+    if not truth.any():
+        return ["the target is zero everywhere: its metrics are n/a and it is left out of the mean"]
+    notes = []
+    empty = [i for i, image in enumerate(truth) if not image.any()]
+    if empty:
+        notes.append(f"the target is zero everywhere in slices {empty[:10]}")
+    if truth.min() < 0:
+        notes.append("the target has negative values though it should be a magnitude; they are kept")
+    return notes
 
 
 def _read_images(path: Any, key: str | None) -> np.ndarray:
     with open_hdf5(path) as file:
         if key is None:
-            key = next((k for k in TARGET_KEYS if k in file), TARGET_KEYS[0])
+            names = list(file)  # `k in file` would follow links into other files
+            key = next((k for k in TARGET_KEYS if k in names), TARGET_KEYS[0])
         images = np.asarray(get_dataset(file, key, "real images (slices, H, W)")[()])
     if images.ndim == 2:
         images = images[None]
@@ -157,7 +183,7 @@ def _baseline_mask(
 ) -> np.ndarray | None:
     """The mask the prediction was made with, else the target file's, else drawn; None for undersampled k-space."""
     with open_hdf5(prediction_path) as file:
-        if "mask" in file:
+        if "mask" in list(file):
             mask = np.asarray(get_dataset(file, "mask", "a mask")[()]).astype(bool).ravel()
             if mask.size == volume.width:
                 return mask

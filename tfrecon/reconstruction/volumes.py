@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Index, Masking, SliceReader, Volume, is_complete, output_size, save_reconstruction
+from ..data import (
+    Index,
+    Masking,
+    SliceReader,
+    Volume,
+    check_folder,
+    is_complete,
+    memory_shortage,
+    output_size,
+    save_reconstruction,
+)
 from ..data.checks import sampled_fraction
 from ..errors import DataError, UsageError
 from ..physics import zero_filled
@@ -64,8 +74,12 @@ def reconstruct_volume(
     Raises:
         DataError: a slice is unreadable or not finite; the model returned something else than images.
     """
+    shortage = memory_shortage(volume, volume.slices)
+    if shortage:
+        raise DataError(f"{volume.name}: {shortage}")
     kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
     mask, note = _mask_for(volume, kspace, settings.masking)
+    note = "; ".join(filter(None, (note, *_slice_notes(volume, kspace, reader))))
     size = output_size(volume, settings.crop)
     prepared = [_prepare(k, mask, size, settings.scaling) for k in kspace]
     images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
@@ -98,10 +112,12 @@ def reconstruct_folder(
         strict: raise at the first volume that fails.
 
     Raises:
-        UsageError: results exist already, or would replace inputs.
+        UsageError: results exist already, or would replace inputs, or `out` is a file.
+        ResourceError: `out` cannot be written to.
     """
     out = Path(out)
     targets = {v.name: out / v.name for v in index.volumes}
+    check_folder(out)
     _check_targets(index, targets, overwrite, resume)
     return _each(index, targets, model, settings, reader, resume, strict)
 
@@ -111,7 +127,7 @@ def _each(
 ) -> Iterable[Outcome]:
     for volume in index.volumes:
         path = targets[volume.name]
-        if resume and is_complete(path):
+        if resume and is_complete(path, volume.slices):
             yield Outcome(volume.name, path, "complete already")
             continue
         try:
@@ -133,11 +149,24 @@ def _mask_for(volume: Volume, kspace: list[np.ndarray], masking: Masking) -> tup
     return masking.draw(volume.width, volume.name), ""
 
 
+def _slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -> list[str]:
+    notes = []
+    empty = [i for i, k in enumerate(kspace) if not k.any()]
+    if empty:
+        notes.append(f"slices {empty[:10]} are empty, their result is 0")
+    replaced = {i: n for (name, key, i), n in reader.replaced.items() if (name, key) == (volume.name, volume.kspace_key)}
+    if replaced:
+        notes.append(f"{sum(replaced.values())} values that are not finite were set to 0 in slices {sorted(replaced)[:10]}")
+    return notes
+
+
 def _prepare(
     kspace: np.ndarray, mask: np.ndarray | None, size: tuple[int, int], scaling: str
 ) -> tuple[np.ndarray, float]:
     whole = zero_filled(kspace, mask)
     image = center_crop(whole, size)
+    if not whole.any():
+        return image, 0.0  # whatever a network makes of nothing, the result is 0
     if scaling == "none":
         return image, 1.0
     if scaling == "zero_filled_max_uncropped":

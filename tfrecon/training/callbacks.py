@@ -93,7 +93,7 @@ class StopOnInterrupt(keras.callbacks.Callback):
         self._former: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if self._former is None and threading.current_thread() is threading.main_thread():
             self._former = signal.signal(signal.SIGINT, self._request)
 
     def release(self) -> None:

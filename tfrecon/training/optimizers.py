@@ -7,6 +7,7 @@ steps needs PyTorch's form.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -55,8 +56,8 @@ class TorchAdam(keras.optimizers.Optimizer):
         first, second = self._first[index], self._second[index]
         self.assign_add(first, (gradient - first) * (1 - self.beta_1))
         self.assign_add(second, (ops.square(gradient) - second) * (1 - self.beta_2))
-        correction_1 = 1 - ops.power(ops.cast(self.beta_1, variable.dtype), step)
-        correction_2 = 1 - ops.power(ops.cast(self.beta_2, variable.dtype), step)
+        # 1 - beta ** step: beta itself, rounded to float32, would cost four digits at the first steps.
+        correction_1, correction_2 = (-ops.expm1(step * math.log(beta)) for beta in (self.beta_1, self.beta_2))
         root = ops.sqrt(second) / ops.sqrt(correction_2) + self.epsilon
         self.assign_sub(variable, rate / correction_1 * first / root)
 

@@ -137,12 +137,16 @@ class UNetGAN(Trainer):
         """
         image, target = data[0], data[1]
         data_range = data[2]["data_range"] if len(data) > 2 else ops.max(target, axis=(1, 2, 3))
+        # A black volume scores nothing: it has no range, and is left out of the means.
+        judged = ops.cast(data_range > 0, "float32")
+        data_range = ops.where(data_range > 0, data_range, ops.ones_like(data_range))
         output = self(image, training=False)
         error = ops.mean(ops.square(output - target), axis=(1, 2, 3))
         psnr = 10.0 * ops.log10(ops.square(data_range) / ops.maximum(error, 1e-20))
-        values = (losses.ssim_per_image(target, output, data_range), psnr, losses.l1(target, output))
+        l1 = ops.mean(ops.abs(target - output), axis=(1, 2, 3))
+        values = (losses.ssim_per_image(target, output, data_range), psnr, l1)
         for metric, value in zip(self.test_metrics, values):
-            metric.update_state(value)
+            metric.update_state(value, sample_weight=judged)
         return {m.name: m.result() for m in self.test_metrics}
 
     def get_config(self) -> dict[str, Any]:

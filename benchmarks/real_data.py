@@ -1,0 +1,85 @@
+"""Write real MR data as HDF5 volumes in the fastMRI layout, from files of public repositories.
+
+    python benchmarks/real_data.py RAW OUT
+
+RAW holds, under the folder names of the table in benchmarks/README.md, the files named there. OUT gets
+
+  singlecoil/           TRUE single-coil k-space of an axial T2 brain
+  derived/train, val/   volumes DERIVED from cardiac magnitude images: image x smooth phase + noise, then FFT; one file per
+                        person where persons are known, attribute derived=True. Good for training, never for claims.
+
+Nothing is downloaded and none of the images belongs to this project. Needs numpy, scipy (comes with scikit-image), h5py.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.io import loadmat
+
+from tfrecon.physics import fft2c, ifft2c
+
+PEOPLE_FROM = 24  # frames 24..45 and 46..68 show the same people in the same order; who repeats in 1..23 is not known
+VALIDATION_FROM = 40
+
+
+def write(path: Path, patient: str, acquisition: str, kspace: np.ndarray, derived: bool = False) -> None:
+    """One volume (slices, H, W) with both target keys and fastMRI's attributes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kspace = np.ascontiguousarray(kspace, dtype=np.complex64)
+    image = np.abs(ifft2c(kspace)).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace
+        file["reconstruction_esc"] = file["reconstruction_rss"] = image
+        file.attrs.update(max=float(image.max()), norm=float(np.linalg.norm(image)), acquisition=acquisition,
+                          patient_id=patient, derived=derived)
+    print(path, kspace.shape)
+
+
+def smooth_phase(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """exp(i * a random polynomial of second order over the field)."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    c = rng.normal(size=6) * [2, 1.5, 1.5, 0.8, 0.8, 0.8]
+    return np.exp(1j * (c[0] + c[1] * x + c[2] * y + c[3] * x * y + c[4] * x**2 + c[5] * y**2))
+
+
+def derived_kspace(images: list[np.ndarray], seed: int, scale: float = 5e-4, noise: float = 0.01) -> np.ndarray:
+    """k-space of magnitude images in 0..1 with invented phase and complex noise, at fastMRI's intensities."""
+    rng = np.random.default_rng(seed)
+    stack = np.stack([image * smooth_phase(image.shape, rng) for image in images])
+    stack = stack + noise / np.sqrt(2) * (rng.normal(size=stack.shape) + 1j * rng.normal(size=stack.shape))
+    return fft2c(stack * scale)
+
+
+def cardiac_frame(raw: Path, number: int) -> np.ndarray | None:
+    path = raw / "cardiac" / f"im-{number:02d}.mat"
+    if not path.exists():
+        return None
+    with h5py.File(path) as file:
+        return file["im_ori"][()].T
+
+
+def write_cardiac(raw: Path, out: Path) -> None:
+    people = {n: [n, n + 22] if n >= PEOPLE_FROM else [n] for n in range(1, 46)}
+    for first, numbers in people.items():
+        frames = [frame for frame in (cardiac_frame(raw, n) for n in numbers) if frame is not None]
+        if frames:
+            split = "val" if first >= VALIDATION_FROM else "train"
+            patient = f"cardiac-{first:02d}" if first >= PEOPLE_FROM else "cardiac-01-to-23"
+            path = out / "derived" / split / f"cardiac-{first:02d}.h5"
+            write(path, patient, "CINE", derived_kspace(frames, seed=first), derived=True)
+
+
+def main(raw: Path, out: Path) -> None:
+    brain = loadmat(raw / "loraks_t2_brain_sc" / "T2_single_channel.mat")["kData"][None]
+    write(out / "singlecoil" / "loraks_t2_brain.h5", "loraks", "AXT2", brain)
+    write_cardiac(raw, out)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

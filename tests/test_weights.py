@@ -1,0 +1,161 @@
+"""Weights load completely or not at all, whatever the file says it is."""
+
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import tfrecon
+from tfrecon.errors import DataError, WeightsError
+from tfrecon.models.unet_gan import discriminator_model, generator_model
+from tfrecon.weights import load_weights, read_card, save_weights
+
+
+def network(seed=0, width=2):
+    keras.utils.set_random_seed(seed)
+    return generator_model((None, None, 1), width=width)
+
+
+def values(model):
+    return [w.numpy() for w in model.weights]
+
+
+def unchanged(model, before):
+    return all(np.array_equal(a, b) for a, b in zip(values(model), before, strict=True))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return save_weights(network(1), tmp_path / "g.weights.h5", {"model": "unet_gan", "options": {"width": 2}})
+
+
+def test_round_trip_with_card(saved):
+    model = network(0)
+    report = load_weights(model, saved)
+    assert report.loaded == report.total == 110 and len(report.sha256) == 64 and "110/110" in str(report)
+    assert unchanged(network(1), values(model))
+    assert read_card(saved)["options"] == {"width": 2}
+    assert [p.name for p in saved.parent.iterdir()] == ["g.weights.h5"]
+
+
+def test_create_builds_what_the_card_says(saved):
+    trainer = tfrecon.create("unet_gan", weights=saved)
+    assert unchanged(network(1), values(trainer.generator))
+
+
+def test_keras_archive(tmp_path):
+    source = network(1)
+    source.save(tmp_path / "g.keras")
+    model = network(0)
+    assert load_weights(model, tmp_path / "g.keras").loaded == 110
+    assert unchanged(source, values(model))
+
+
+def spoil_nan(path):
+    with h5py.File(path, "r+") as file:
+        dataset = next(file[f"{g}/vars/0"] for g in _groups(file) if f"{g}/vars/0" in file)
+        dataset[...] = np.nan
+
+
+def spoil_missing(path):
+    with h5py.File(path, "r+") as file:
+        last = [g for g in _groups(file) if f"{g}/vars/0" in file][-1]
+        del file[f"{last}/vars/0"]
+
+
+def spoil_external(path):
+    with h5py.File(path, "r+") as file:
+        group = next(g for g in _groups(file) if f"{g}/vars/0" in file)
+        del file[f"{group}/vars/0"]
+        file[f"{group}/vars/0"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+def spoil_truncated(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _groups(file):
+    found = []
+    file.visit(lambda name: found.append(name))
+    return found
+
+
+@pytest.mark.parametrize("spoil", [spoil_nan, spoil_missing, spoil_external, spoil_truncated])
+def test_spoiled_file_changes_nothing(saved, spoil):
+    spoil(saved)
+    model = network(0)
+    before = values(model)
+    with pytest.raises((WeightsError, DataError)):
+        load_weights(model, saved)
+    assert unchanged(model, before)
+
+
+def test_other_networks_weights_change_nothing(saved, tmp_path):
+    for model in (network(0, width=3), discriminator_model((None, None, 1))):
+        before = values(model)
+        with pytest.raises(WeightsError, match="Build the model"):
+            load_weights(model, saved)
+        assert unchanged(model, before)
+
+
+def test_data_given_as_weights_is_named(demo_folder):  # row 67
+    with pytest.raises(WeightsError, match="volume of images"):
+        load_weights(network(), next(demo_folder.iterdir()))
+
+
+def test_archive_that_is_not_ours(tmp_path):
+    path = tmp_path / "x.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../evil", "x")
+    with pytest.raises(WeightsError, match="without model.weights.h5"):
+        load_weights(network(), path)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.keras"]
+
+
+def state(model):
+    """The model's weights as a PyTorch state dict would hold them."""
+    leaves = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias", "moving_mean": "running_mean",
+              "moving_variance": "running_var"}
+    result = {}
+    for layer in model.layers:
+        for w in layer.weights:
+            array = w.numpy()
+            result[f"{layer.name}.{leaves[w.name]}"] = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+    return result
+
+
+def test_state_dict_is_strict():
+    source = state(network(1))
+    model = network(0)
+    before = values(model)
+    name = "outc_conv.weight"
+    spoiled = {
+        "missing": {k: v for k, v in source.items() if k != name},
+        "extra": {**source, "head.weight": np.zeros((2, 2))},
+        "shape": {**source, name: source[name][:1]},
+        "nan": {**source, name: source[name] * np.nan},
+        "twice": {**source, "outc.conv.weight": source[name]},
+    }
+    for mapping in spoiled.values():
+        with pytest.raises(WeightsError):
+            load_weights(model, mapping)
+        assert unchanged(model, before)
+    wrapped = {f"module.{k}": v for k, v in source.items()} | {"module.inc.double_conv.1.num_batches_tracked": np.array(7)}
+    assert load_weights(model, wrapped).loaded == 110
+    assert unchanged(network(1), values(model))
+
+
+def test_failed_save_keeps_the_old_file(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    model = network(2)
+    monkeypatch.setattr(model, "save_weights", fail, raising=False)
+    with pytest.raises(tfrecon.errors.ResourceError, match="No space left"):
+        save_weights(model, saved)
+    assert saved.read_bytes() == before and len(list(saved.parent.iterdir())) == 1

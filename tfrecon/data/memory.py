@@ -1,0 +1,52 @@
+"""Whether a volume fits into this machine's memory, asked before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from .index import Volume
+
+# k-space, its masked copy, the transform's input and output, magnitudes: what lives at once for one slice.
+_COPIES = 6
+_COMPLEX64 = 8
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def memory_shortage(volume: Volume, slices_kept: int = 0) -> str:
+    """A sentence with both numbers when the volume needs more memory than is free; empty when it fits.
+
+    Args:
+        volume: its header tells the sizes.
+        slices_kept: slices whose k-space is held at the same time, beside the one being worked on.
+    """
+    one = volume.height * volume.width * (volume.coils or 1) * _COMPLEX64
+    needed, free = one * (_COPIES + slices_kept), free_memory()
+    if free is None or needed <= free:
+        return ""
+    return (f"its slices of {volume.height} x {volume.width} need about {needed / 2**30:.3g} GiB of memory and "
+            f"{free / 2**30:.3g} GiB are free; use a machine with more, or cut the volume into smaller ones")
+
+
+def free_memory() -> int | None:
+    """Bytes this process can still take: the machine's or, if less, its container's; None where it cannot be known."""
+    found = []
+    with suppress(OSError, StopIteration, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
+    with suppress(OSError, ValueError):  # "max" is not a number: no limit
+        used = int((_CGROUP / "memory.current").read_text()) - _reclaimable()
+        found.append(max(int((_CGROUP / "memory.max").read_text()) - used, 0))
+    with suppress(OSError, ValueError, AttributeError):
+        if not found:
+            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found) if found else None
+
+
+def _reclaimable() -> int:
+    """Bytes of cached files that count as used and are given up on demand."""
+    with suppress(OSError, ValueError):
+        lines = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        return int(lines.get("inactive_file", 0))
+    return 0
