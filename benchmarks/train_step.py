@@ -14,7 +14,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from workers import MALLOC_ENVIRONMENT, TORCH_HINT, Worker, in_turns, installed, median, serve, surroundings, table
+from workers import (
+    MALLOC_ENVIRONMENT,
+    PASSIVE_WAITING,
+    TORCH_HINT,
+    Worker,
+    in_turns,
+    installed,
+    median,
+    serve,
+    surroundings,
+    table,
+)
 
 # name: (XLA, glibc's allocator told to keep memory)
 VARIANTS = {
@@ -23,7 +34,12 @@ VARIANTS = {
     "tfrecon, XLA": (True, False),
     "tfrecon, XLA, malloc tuned": (True, True),
 }
-PYTORCH, PYTORCH_TUNED = "PyTorch", "PyTorch, malloc tuned"
+# PyTorch has no `prepare`: environment variables do it there.
+PYTORCH = {
+    "PyTorch": {},
+    "PyTorch, passive waiting": PASSIVE_WAITING,
+    "PyTorch, passive waiting, malloc tuned": PASSIVE_WAITING | MALLOC_ENVIRONMENT,
+}
 
 
 def main() -> None:
@@ -31,10 +47,10 @@ def main() -> None:
     if arguments.worker:
         serve(lambda: _prepare(arguments))
         return
-    names = [*VARIANTS, *((PYTORCH, PYTORCH_TUNED) if installed("torch") else ())]
+    names = [*VARIANTS, *(PYTORCH if installed("torch") else ())]
     options = [f"--{k}={getattr(arguments, k)}" for k in ("batch", "size", "width")]
     chosen = [n for n in names if not arguments.only or n in arguments.only]
-    workers = [Worker(__file__, n, *options, environment=_environment(n)) for n in chosen]
+    workers = [Worker(__file__, n, *options, environment=PYTORCH.get(n)) for n in chosen]
     in_turns(workers, arguments.rounds)
     peaks = [worker.stop() for worker in workers]
     size = f"{arguments.size}x{arguments.size}, batch {arguments.batch}, width {arguments.width}"
@@ -42,15 +58,9 @@ def main() -> None:
     print(_report(workers, peaks))
 
 
-def _environment(name: str) -> dict[str, str]:
-    """PyTorch has no `prepare`, so the variables do it there. Threads that wait must not take the other's processor."""
-    passive = {"OMP_WAIT_POLICY": "PASSIVE"} if name.startswith(PYTORCH) else {}
-    return passive | (MALLOC_ENVIRONMENT if name == PYTORCH_TUNED else {})
-
-
 def _report(workers: list[Worker], peaks: list[float]) -> str:
     times = {w.name: median(wall for wall, _ in w.samples) for w in workers}
-    reference = times.get(PYTORCH)
+    reference = min((times[n] for n in PYTORCH if n in times), default=None)
     rows = []
     for worker, peak in zip(workers, peaks):
         fastest, cpu = (min(column) for column in zip(*worker.samples))
@@ -58,8 +68,8 @@ def _report(workers: list[Worker], peaks: list[float]) -> str:
         seconds = [f"{x:.2f}" for x in (times[worker.name], fastest, cpu)]
         rows.append([worker.name, *seconds, ratio, f"{peak:.0f}", f"{worker.start:.1f}"])
     if not installed("torch"):
-        rows.append([f"{PYTORCH}: {TORCH_HINT}", *"------"])
-    header = ["variant", "s/step, median", "fastest", "least CPU s", "median / PyTorch's", "peak MiB", "first call, s"]
+        rows.append([f"PyTorch: {TORCH_HINT}", *"------"])
+    header = ["variant", "s/step, median", "fastest", "least CPU s", "median / best PyTorch", "peak MiB", "first call, s"]
     return table(header, rows)
 
 
@@ -67,7 +77,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[float, Callable[[], tuple[f
     rng = np.random.default_rng(0)
     shape = (arguments.batch, arguments.size, arguments.size, 1)
     pair = [rng.random(shape, dtype=np.float32) for _ in range(2)]
-    make = _torch_step if arguments.worker.startswith(PYTORCH) else _keras_step
+    make = _torch_step if arguments.worker.startswith("PyTorch") else _keras_step
     step = make(pair, arguments)
     first = _seconds(step)
     step()

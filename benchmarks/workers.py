@@ -25,6 +25,8 @@ MALLOC_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
+# PyTorch's threads spin while they wait, which on a busy machine takes the processor from those they wait for.
+PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 TORCH_HINT = "not installed: `pip install torch` (CPU build), then `pip install --no-deps fastmri`"
 
 
@@ -32,7 +34,7 @@ class Worker:
     """A child that runs `script --worker name arguments...` and answers every `measure` with one JSON value."""
 
     def __init__(self, script: str, name: str, *arguments: str, environment: dict[str, str] | None = None):
-        inherited = {k: v for k, v in os.environ.items() if k not in MALLOC_ENVIRONMENT}
+        inherited = {k: v for k, v in os.environ.items() if k not in (*MALLOC_ENVIRONMENT, *PASSIVE_WAITING)}
         self.name = name
         self.samples: list[Any] = []
         self._process = subprocess.Popen(
@@ -101,7 +103,8 @@ def surroundings(*packages: str) -> str:
     versions = ", ".join(f"{p} {_version(p)}" for p in packages)
     load = "/".join(f"{x:.1f}" for x in os.getloadavg())
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return f"{now}; {os.cpu_count()} cores of {_processor()}; load average {load}; Python {platform.python_version()}; {versions}"
+    machine = f"{os.cpu_count()} cores of {_processor()}; load average {load}"
+    return f"{now}; {machine}; Python {platform.python_version()}; {versions}"
 
 
 def installed(*packages: str) -> bool:

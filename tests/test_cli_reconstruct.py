@@ -214,8 +214,8 @@ def test_row_30_a_mask_of_ones_removes_nothing_and_says_so(capsys, tmp_path):
     volume(tmp_path / "a.h5", mask=np.ones(20, bool))
     result = reconstruct(capsys, tmp_path / "a.h5", tmp_path / "out")
     assert result.code == 0 and "acceleration 1, nothing is removed" in result.err
-    np.testing.assert_allclose(image(tmp_path / "out" / "a.h5"), arrays(tmp_path / "a.h5")["reconstruction_esc"], rtol=1e-4,
-                               atol=1e-8)
+    target = arrays(tmp_path / "a.h5")["reconstruction_esc"]
+    np.testing.assert_allclose(image(tmp_path / "out" / "a.h5"), target, rtol=1e-4, atol=1e-8)
 
 
 def test_row_31_undersampled_data_get_no_second_mask(capsys, tmp_path):
@@ -235,8 +235,8 @@ def test_row_50_equal_names_in_subfolders_stay_apart(capsys, tmp_path):
     assert results(tmp_path / "out") == ["run.json", "x/a.h5", "y/a.h5"]
 
 
-NAMES = ["two words.h5", "größe-膝.h5", "[a]*?.h5", "-lead.h5", "x" * 250 + ".h5", "膝" * 84 + ".h5", os.fsdecode(b"\xff.h5"),
-         "line\nbreak\x1b[31m.h5"]
+NAMES = ["two words.h5", "größe-膝.h5", "[a]*?.h5", "-lead.h5", "x" * 250 + ".h5", "膝" * 84 + ".h5",
+         os.fsdecode(b"\xff.h5"), "line\nbreak\x1b[31m.h5"]
 
 
 def test_row_51_names_of_every_kind(capsys, tmp_path, monkeypatch):
@@ -299,6 +299,8 @@ def test_row_55_existing_results(capsys, data, tmp_path):
     assert image(out / "c.h5").shape == (2, 20, 20) and (out / "b.h5").read_bytes() == whole
     again = reconstruct(capsys, data, out, "--resume")
     assert again.code == 0 and again.err.count("complete already") == 3
+    other = reconstruct(capsys, data, out, "--resume", "--acceleration", "8")
+    assert other.code == 2 and "a.h5 was made with another mask_accelerations" in other.err
     assert reconstruct(capsys, data, out, "--overwrite").code == 0 and (out / "run.json").stat().st_mtime_ns > kept
 
 

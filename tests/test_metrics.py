@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfrecon import metrics
+from tfrecon import metrics, transforms
 from tfrecon.errors import DataError
 
 
@@ -63,5 +63,5 @@ def test_shapes_and_complex_are_refused(function):
 
 def test_best_fit_scale_finds_a_unit_error():  # row 78
     gt = np.random.default_rng(0).random((1, 8, 8))
-    assert metrics.best_fit_scale(gt, 20 * gt) == pytest.approx(1 / 20)
-    assert metrics.best_fit_scale(gt, 0 * gt) == 1.0
+    assert transforms.best_fit_scale(gt, 20 * gt) == pytest.approx(1 / 20)
+    assert transforms.best_fit_scale(gt, 0 * gt) == 1.0

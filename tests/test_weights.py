@@ -50,6 +50,7 @@ def test_keras_archive(tmp_path):
     source.save(tmp_path / "g.keras")
     model = network(0)
     assert load_weights(model, tmp_path / "g.keras").loaded == 110
+    assert read_card(tmp_path / "g.keras") == {}
     assert unchanged(source, values(model))
 
 

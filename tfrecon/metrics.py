@@ -83,13 +83,6 @@ def match_target(target: Any, prediction: Any) -> np.ndarray:
     return center_crop(prediction, target.shape[1:])
 
 
-def best_fit_scale(target: Any, prediction: Any) -> float:
-    """The factor s that makes s * prediction nearest to the target; 1 for an all-zero prediction."""
-    target, prediction = _pair(target, prediction)
-    energy = float(np.vdot(prediction, prediction))
-    return float(np.vdot(prediction, target)) / energy if energy else 1.0
-
-
 def _pair(target: Any, prediction: Any) -> tuple[np.ndarray, np.ndarray]:
     target, prediction = np.asarray(target), np.asarray(prediction)
     if target.shape != prediction.shape or target.ndim != 3:

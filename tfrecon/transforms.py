@@ -1,12 +1,14 @@
-"""Pure array functions every room may use: centre crops and the sizes they end in.
+"""Pure array functions every room may use: centre crops, the sizes they end in, and the scale between two images.
 
-They take NumPy arrays or TensorFlow tensors and need neither library imported here: they only slice.
+The crop takes NumPy arrays and TensorFlow tensors alike: it only slices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from .errors import DataError
 
@@ -44,3 +46,10 @@ def crop_size(height: int, width: int, largest: int = 320) -> tuple[int, int]:
     """
     side = min(height, width, largest)
     return side, side
+
+
+def best_fit_scale(target: np.ndarray, prediction: np.ndarray) -> float:
+    """The factor s that makes s * prediction nearest to the target, arrays of one shape; 1 for an all-zero prediction."""
+    target, prediction = (np.asarray(x, np.float64).ravel() for x in (target, prediction))
+    energy = float(prediction @ prediction)
+    return float(prediction @ target) / energy if energy else 1.0

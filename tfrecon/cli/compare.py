@@ -56,15 +56,13 @@ def _folds(arguments: argparse.Namespace, index: Any) -> list[tuple[Any, Any]]:
 
     scaling = record_of(arguments.model).scaling
 
-    def pair(train: Any, validation: Any, **samples: Any) -> tuple[Any, Any]:
-        chosen = [{"samples": samples[key]} if samples else {} for key in ("train", "validation")]
-        return (make_dataset(arguments, train, True, scaling, **chosen[0]),
-                make_dataset(arguments, validation, False, scaling, **chosen[1]))
+    def pair(parts: tuple[Any, Any], samples: tuple[Any, Any] = (None, None)) -> tuple[Any, Any]:
+        return (make_dataset(arguments, parts[0], True, scaling, samples=samples[0]),
+                make_dataset(arguments, parts[1], False, scaling, samples=samples[1]))
 
     if arguments.leaking_folds:
-        parts = slice_folds(index, arguments.folds, arguments.seed)
-        return [pair(index, index, train=train, validation=validation) for train, validation in parts]
-    return [pair(train, validation) for train, validation in folds(index, arguments.folds, arguments.seed)]
+        return [pair((index, index), samples) for samples in slice_folds(index, arguments.folds, arguments.seed)]
+    return [pair(parts) for parts in folds(index, arguments.folds, arguments.seed)]
 
 
 def _train_all(arguments: argparse.Namespace, folds: list, out: Path) -> tuple[dict[str, Any], float]:

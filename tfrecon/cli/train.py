@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import time
 from collections import Counter
 from pathlib import Path
@@ -78,7 +77,7 @@ def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     from ..files import write_json
 
     if not arguments.resume:
-        for old in [*out.glob("checkpoint/state-*.weights.h5"), *(out / name for name in _RESULTS)]:
+        for old in [*out.glob("checkpoint/*"), *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
     write_json(out / _SETTINGS, _settings(arguments, free))
 
@@ -97,8 +96,8 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
     from ..data import EpochClock
     from ..files import write_json
     from ..report import curves, save_figure
-    from ..training import callbacks, fit_resumable
-    from ..weights import sha256_of
+    from ..training import fit_resumable
+    from ..weights import save_weights, sha256_of
     from ..zoo import create, record_of
 
     began = time.monotonic()
@@ -114,8 +113,13 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
                      **{**options, "learning_rate": rate})
     card = _card(arguments, record, options)
     begin_run(out, arguments)
-    best = callbacks.BestWeights(trainer.generator, out / _WEIGHTS, card, best=_best_so_far(out / _WEIGHTS))
-    history = fit_resumable(trainer, train_data, validation_data, arguments.epochs, out, clock, [best], baseline)
+
+    def save_best(facts: dict[str, Any]) -> None:
+        save_weights(trainer.generator, out / _WEIGHTS, {**card, **facts})
+
+    history = fit_resumable(
+        trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, baseline=baseline
+    )
     write_json(out / "history.json", history)
     save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
     top = max(history, key=lambda h: h["val_ssim"])
@@ -129,13 +133,6 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
     }
     write_record(out, seed=arguments.seed, card=card, data=_data_facts(train, validation), **result)
     return result
-
-
-def _best_so_far(weights: Path) -> float:
-    """The score a resumed run has reached already, which its later epochs must beat to replace the weights."""
-    from ..weights import read_card
-
-    return read_card(weights)["scores"]["val_ssim"] if weights.exists() else -math.inf
 
 
 def zero_filled_ssim(dataset: Any) -> float:

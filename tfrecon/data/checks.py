@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..metrics import best_fit_scale
 from ..physics import ifft2c
-from ..transforms import center_crop
+from ..transforms import best_fit_scale, center_crop
 
 _ZERO_COLUMNS = 0.05
 _CENTRE = 0.125
@@ -67,7 +66,7 @@ def _compare(image: np.ndarray, target: np.ndarray) -> list[str]:
     if correlation < _CORRELATION:
         return [f"target and k-space show different pictures (correlation {correlation:.2f}): rotated, flipped, "
                 "shifted or another key?"]
-    scale = best_fit_scale(target[None], image[None])
+    scale = best_fit_scale(target, image)
     if abs(scale - 1) > _SCALE_TOLERANCE:
         return [f"the target is {scale:.3g} times the image of the k-space: another unit? Name target kspace to "
                 "compute it from the k-space instead"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,22 +162,24 @@ class _Stream:
     def computed_target(self) -> bool:
         return self.index.volumes[0].target_key is None
 
-    def __iter__(self) -> Iterator[tuple]:
+    def visits(self) -> np.ndarray:
+        """(volume number, slice number, epoch) of every sample of the next pass, in its order: int64 (samples, 3)."""
         epoch = self.clock.start_pass()
-        order = range(len(self.samples))
+        order = np.arange(len(self.samples))
         if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
-        for number in order:
-            yield self._element(*self.samples[number], epoch)
+            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        return np.array([(*self.samples[number], epoch) for number in order], np.int64)
 
-    def _element(self, number: int, i: int, epoch: int) -> tuple:
+    def element(self, visit: np.ndarray) -> tuple:
+        """K-space, mask, target, crop and the volume's maximum, in the types of `_signature`."""
+        number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
         kspace, target = self._finite_slice(volume, i)
         mask = volume.mask
         if mask is None:
             mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
         maximum = self._maximum(number) if self.metadata else 0.0
-        return kspace, mask, target, self.crops[number], maximum
+        return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
     def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
         nearest = sorted(range(volume.slices), key=lambda j: (abs(j - i), j)) if self.nan == "skip" else [i]
@@ -229,8 +231,7 @@ def _pipeline(stream: _Stream, batch_size: int, scaling: str, drop_remainder: bo
     def to_pair(kspace: Any, mask: Any, target: Any, crop: Any, maximum: Any) -> tuple:
         return _scaled_pair(kspace, mask, target, static or crop, maximum, scaling, stream.computed_target, metadata)
 
-    dataset = tf.data.Dataset.from_generator(lambda: iter(stream), output_signature=_signature(stream, tf))
-    dataset = dataset.map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = _elements(stream, tf).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
     if static:
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     else:
@@ -241,6 +242,26 @@ def _pipeline(stream: _Stream, batch_size: int, scaling: str, drop_remainder: bo
         )
     count = _batches(stream, batch_size, drop_remainder)
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def _elements(stream: _Stream, tf: Any) -> Any:
+    """One pass over the stream as a dataset.
+
+    Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
+    set before, to return every buffer above 128 KiB to the kernel at once. Page faults then cost a third of the
+    pipeline's time, and the training step's allocations suffer as well.
+    """
+    signature = _signature(stream, tf)
+
+    def visits(_: Any) -> Any:
+        rows = tf.numpy_function(stream.visits, [], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (len(stream.samples), 3)))
+
+    def read(visit: Any) -> tuple:
+        values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
+        return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
+
+    return tf.data.Dataset.range(1).flat_map(visits).map(read)
 
 
 def _scaled_pair(

@@ -12,9 +12,9 @@ from ..data.checks import sampled_fraction
 from ..data.find import find_files
 from ..errors import DataError
 from ..hdf5 import get_dataset, open_hdf5
-from ..metrics import NAMES, best_fit_scale, evaluate_volume, match_target
+from ..metrics import NAMES, evaluate_volume, match_target
 from ..physics import zero_filled
-from ..transforms import center_crop
+from ..transforms import best_fit_scale, center_crop
 
 TARGET_KEYS = ("reconstruction_esc", "reconstruction_rss")
 _MEASURED = 0.95

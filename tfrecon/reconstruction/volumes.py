@@ -25,6 +25,7 @@ from ..data import (
 )
 from ..data.checks import sampled_fraction
 from ..errors import DataError, UsageError
+from ..hdf5 import open_hdf5, read_attributes
 from ..physics import zero_filled
 from ..transforms import center_crop
 
@@ -119,6 +120,8 @@ def reconstruct_folder(
     targets = {v.name: out / v.name for v in index.volumes}
     check_folder(out)
     _check_targets(index, targets, overwrite, resume)
+    if resume:
+        _check_same_run(index, targets, settings)
     return _each(index, targets, model, settings, reader, resume, strict)
 
 
@@ -183,9 +186,27 @@ def _attributes(volume: Volume, mask: np.ndarray | None, settings: Settings) -> 
         facts["acquisition"] = volume.attributes["acquisition"]
     if mask is not None:
         facts["sampled_fraction"] = float(mask.mean())
-        rule = settings.masking.as_attributes() if volume.mask is None else {}
-        facts.update({f"mask_{key}": str(value) for key, value in rule.items()})
+        facts.update(_mask_facts(settings) if volume.mask is None else {})
     return facts
+
+
+def _mask_facts(settings: Settings) -> dict[str, str]:
+    return {f"mask_{key}": str(value) for key, value in settings.masking.as_attributes().items()}
+
+
+def _check_same_run(index: Index, targets: dict[str, Path], settings: Settings) -> None:
+    """Results of another model, other weights or another mask must not stand among those of this run."""
+    expected = {"scaling": settings.scaling, **settings.attributes, **_mask_facts(settings)}
+    for volume in index.volumes:
+        path = targets[volume.name]
+        if not is_complete(path, volume.slices):
+            continue
+        with open_hdf5(path) as file:
+            found = read_attributes(file)
+        differ = [key for key, value in expected.items() if key in found and found[key] != value]
+        if differ:
+            raise UsageError(f"{path} was made with another {', '.join(differ)}, so --resume cannot go on with it. Use "
+                             "--overwrite, or another folder.")
 
 
 def _check_targets(index: Index, targets: dict[str, Path], overwrite: bool, resume: bool) -> None:

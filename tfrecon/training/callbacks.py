@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from ..errors import TfreconError, UsageError
-from ..weights import load_weights, read_card, save_weights
+from ..files import replace_when_complete, write_json
+from ..hdf5 import check_tree, open_hdf5, read_attributes
+
+_RUNNING = "tfrecon_running_means"
 
 
 class Interrupted(TfreconError):
@@ -36,12 +41,13 @@ class SetClock(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves weights, both optimizers, the epoch and the history in ONE file, after every epoch and when interrupted.
+    """Saves weights and both optimizers in one file, and the history beside it, after every epoch and when interrupted.
 
-    One file per state, written completely before the former one is removed: a crash at any moment leaves a state.
+    The file is named after the epoch and batch it continues with and is complete before the former one is removed, so a
+    crash at any moment leaves a state. The history is written first and cut to the state's epoch when it is read.
 
     Args:
-        folder: where the file lives; it is named after the epoch and batch it continues with.
+        folder: where both live.
     """
 
     _PATTERN = re.compile(r"state-(\d{5})-(\d{7})\.weights\.h5")
@@ -51,24 +57,36 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.history: list[dict[str, float]] = []
         self.epoch = self.first_batch = 0
+        self._running: list[Any] = []
 
     def restore(self, model: Any) -> tuple[int, int]:
         """Load the latest state into a compiled model; returns the (epoch, batch) to continue with, (0, 0) if none."""
         states = self._states()
         if states:
             (self.epoch, self.first_batch), path = states[-1]
-            load_weights(model, path)
-            self.history = read_card(path)["history"]
+            with open_hdf5(path) as file:
+                check_tree(file)
+                self._running = json.loads(read_attributes(file)[_RUNNING])
+            model.load_weights(str(path))
+            record = self._record
+            self.history = json.loads(record.read_text())[: self.epoch] if record.exists() else []
         return self.epoch, self.first_batch
 
     def save(self, epoch: int, batch: int) -> Path:
         """Write the present state as the one to continue with at (epoch, batch)."""
         path = self.folder / f"state-{epoch:05d}-{batch:07d}.weights.h5"
-        save_weights(self.model, path, {"history": self.history})
+        with replace_when_complete(path, suffix=".part.weights.h5") as part:  # Keras insists on its ending
+            self.model.save_weights(str(part))
+            with h5py.File(part, "r+") as file:
+                file.attrs[_RUNNING] = json.dumps([v.numpy().tolist() for v in _metric_variables(self.model)])
         for _, old in self._states():
             if old != path:
                 old.unlink()
         return path
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / "history.json"
 
     def _states(self) -> list[tuple[tuple[int, int], Path]]:
         found = ((self._PATTERN.fullmatch(p.name), p) for p in self.folder.glob("state-*.weights.h5"))
@@ -77,10 +95,19 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if epoch != self.epoch:
             self.epoch, self.first_batch = epoch, 0
+        elif self.first_batch:  # the means over the epoch's first batches, which fit has just reset
+            for variable, value in zip(_metric_variables(self.model), self._running):
+                variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.history.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}})
+        write_json(self._record, self.history)
         self.save(epoch + 1, 0)
+
+
+def _metric_variables(model: Any) -> list[Any]:
+    """The sums and counts behind an epoch's means, which Keras does not save with the weights."""
+    return [variable for metric in model.metrics for variable in metric.variables]
 
 
 class StopOnInterrupt(keras.callbacks.Callback):
@@ -109,12 +136,13 @@ class StopOnInterrupt(keras.callbacks.Callback):
         print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.requested:
+        last = batch + 1 == self.params["steps"]  # then the epoch is validated first and stops in on_epoch_end
+        if self.requested and not last:
             state = self.checkpoint.save(self.checkpoint.epoch, self.checkpoint.first_batch + batch + 1)
             raise Interrupted(f"stopped on request; the state is in {state}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.requested:  # asked for during validation: the checkpoint of this epoch stands already
+        if self.requested:  # asked for in the last step or in validation: this epoch's state is saved
             raise Interrupted(f"stopped on request after epoch {epoch + 1}; the state is in {self.checkpoint.folder}")
 
 
@@ -130,27 +158,26 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
 
-class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the network that reconstructs, from the epoch with the best monitored value.
+class KeepBest(keras.callbacks.Callback):
+    """Calls `save` after every epoch whose monitored value is the largest so far.
 
     Args:
-        network: the Keras model to save, usually the generator.
-        path: a `.weights.h5` file, replaced atomically.
-        card: facts stored in the file (see `weights.save_weights`); epoch and scores are added.
-        monitor: key of the epoch's logs; the largest value is the best. Without it every epoch is saved.
-        best: the value to beat, from an earlier part of the same run.
+        save: takes a dict with the epoch (counted from 1) and its scores; writes the weights worth keeping.
+        history: logs of the epochs before this part of the run, whose best value has to be beaten.
+        monitor: key of the epoch's logs.
     """
 
-    def __init__(self, network: Any, path: Any, card: Mapping[str, Any], monitor: str = "val_ssim", best: float = -math.inf):
+    def __init__(self, save: Callable[[dict[str, Any]], Any], history: Sequence[Mapping[str, float]] = (),
+                 monitor: str = "val_ssim"):
         super().__init__()
-        self.network, self.path, self.card, self.monitor, self.best = network, Path(path), dict(card), monitor, best
+        self.save, self.monitor = save, monitor
+        self.best = max((epoch[monitor] for epoch in history), default=-math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        logs = {k: float(v) for k, v in (logs or {}).items()}
-        value = logs.get(self.monitor, math.inf)
-        if value > self.best or self.monitor not in logs:
-            self.best = value
-            save_weights(self.network, self.path, {**self.card, "epoch": epoch + 1, "scores": logs})
+        scores = {k: float(v) for k, v in (logs or {}).items()}
+        if scores[self.monitor] > self.best:
+            self.best = scores[self.monitor]
+            self.save({"epoch": epoch + 1, "scores": scores})
 
 
 class Progress(keras.callbacks.Callback):

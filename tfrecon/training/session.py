@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .callbacks import Checkpoint, Progress, SetClock, StopOnInterrupt, StopOnNaN
+from .callbacks import Checkpoint, KeepBest, Progress, SetClock, StopOnInterrupt, StopOnNaN
 
 
 def fit_resumable(
@@ -17,6 +17,7 @@ def fit_resumable(
     epochs: int,
     folder: Any,
     clock: Any,
+    save_best: Callable[[dict[str, Any]], Any],
     callbacks: Sequence[Any] = (),
     baseline: float | None = None,
 ) -> list[dict[str, float]]:
@@ -32,6 +33,7 @@ def fit_resumable(
         epochs: total number, at least 1.
         folder: of the run.
         clock: the `EpochClock` of `train`.
+        save_best: writes the weights of an epoch that is the best so far by `val_ssim`; takes its number and scores.
         callbacks: more callbacks, for the whole run.
         baseline: SSIM of doing nothing, for the progress line.
 
@@ -55,7 +57,8 @@ def fit_resumable(
                 continue
             progress = Progress(epochs, steps, first, first_batch, baseline)
             # The checkpoint comes after what an epoch produces (best weights) and before what may raise.
-            own = [SetClock(clock), StopOnNaN(), progress, *callbacks, checkpoint, stop]
+            best = KeepBest(save_best, checkpoint.history)
+            own = [SetClock(clock), StopOnNaN(), progress, *callbacks, best, checkpoint, stop]
             trainer.fit(data, validation_data=validation, initial_epoch=first, epochs=last, verbose=0, callbacks=own)
     finally:
         stop.release()

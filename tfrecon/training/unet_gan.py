@@ -62,7 +62,8 @@ class UNetGAN(Trainer):
         self.adversarial_loss = losses.get(loss)
         self.reconstruction_loss = losses.get(reconstruction_loss)
         self.reconstruction_weight = float(reconstruction_weight)
-        self.magnitude = Magnitude(name="magnitude")
+        # In full precision also under mixed_float16, as everything the losses see.
+        self.magnitude = Magnitude(name="magnitude", dtype=self.dtype_policy.variable_dtype)
         self.train_metrics = [keras.metrics.Mean(name=n) for n in ("g_loss", "d_loss", "reconstruction_loss")]
         self.test_metrics = [keras.metrics.Mean(name=n) for n in ("ssim", "psnr", "l1")]
         self(keras.Input(generator.input_shape[1:]))
@@ -106,12 +107,14 @@ class UNetGAN(Trainer):
             metric.update_state(value)
         return {m.name: m.result() for m in self.train_metrics}
 
+    def _score(self, image: Any) -> Any:
+        return ops.cast(self.discriminator(image, training=True), self.variable_dtype)
+
     def _discriminator_step(self, target: Any, fake: Any) -> Any:
         if self.adversarial_name == "ssim":
             return ops.zeros(())
         with tf.GradientTape() as tape:
-            real_score = self.discriminator(target, training=True)
-            fake_score = self.discriminator(fake, training=True)
+            real_score, fake_score = self._score(target), self._score(fake)
             loss = self.adversarial_loss(ops.ones_like(real_score), real_score)
             loss += self.adversarial_loss(ops.zeros_like(fake_score), fake_score)
             scaled = self.scaled(self.d_optimizer, loss)
@@ -122,7 +125,7 @@ class UNetGAN(Trainer):
         if self.adversarial_name == "ssim":
             loss = self.adversarial_loss(target, fake)
         else:
-            score = self.discriminator(fake, training=True)
+            score = self._score(fake)
             loss = self.adversarial_loss(ops.ones_like(score), score)
         reconstruction = self.reconstruction_loss(target, fake)
         if self.reconstruction_weight:

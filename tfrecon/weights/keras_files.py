@@ -50,7 +50,7 @@ def save_weights(model: Any, path: Any, card: dict[str, Any] | None = None) -> P
 
 def read_card(path: Any) -> dict[str, Any]:
     """The card `save_weights` put into the file; empty where there is none."""
-    with open_hdf5(path) as file:
+    with _weights_member(Path(path)) as member, open_hdf5(member) as file:
         text = read_attributes(file).get(CARD_ATTRIBUTE)
     try:
         card = json.loads(text) if isinstance(text, str) else {}
