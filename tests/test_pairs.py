@@ -141,6 +141,13 @@ def test_misuse_is_refused(demo_folder, options, message):  # rows 32, 74
         create_paired_dataset(demo_folder, **options)
 
 
+def test_index_and_target_must_agree(demo_folder):
+    index = index_volumes(demo_folder, "reconstruction_esc")
+    with pytest.raises(UsageError, match="made for the target reconstruction_esc"):
+        create_paired_dataset(index, target="kspace")
+    create_paired_dataset(index, target="reconstruction_esc")
+
+
 def test_crop_must_fit_and_single_coil_only(demo_folder, tmp_path):
     with pytest.raises(DataError, match="does not fit"):
         create_paired_dataset(demo_folder, crop=100)

@@ -39,13 +39,17 @@ def write_report(
         Section("Scores", _score_blocks(evaluation)),
         Section("From k-space to error", [_panel(pairs, evaluation, masking)]),
         Section("Slices", [_strip(pairs, evaluation, masking)]),
-        Section("Run", [KeyValues({**facts, **versions, "device": device()})]),
+        Section("Run", [KeyValues({**_readable(facts), **versions, "device": device()})]),
         Section("How to repeat this", [Code(command), Text(
             "The original system: seed 001, after milesial/Pytorch-UNet. Research software, not a medical device.")]),
     ]
     if curves is not None:
         sections.insert(3, Section("Training", [Picture(curves, "Losses and validation scores per epoch.")]))
     return write_html(path, title, sections, subtitle)
+
+
+def _readable(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in facts.items()}
 
 
 def _score_blocks(evaluation: Any) -> list[Any]:

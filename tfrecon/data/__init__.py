@@ -1,14 +1,15 @@
 """Image data in and out: HDF5 slices to `tf.data` pairs, splits by patient, demo volumes, saved reconstructions."""
 
 from .checks import examine_slice
-from .index import Index, Skipped, Volume, index_volumes
+from .index import Index, Skipped, Volume, index_volumes, output_size
 from .masking import Masking
 from .memory import memory_shortage
 from .output import check_folder, is_complete, save_reconstruction
-from .pairs import EpochClock, create_paired_dataset, output_size
+from .pairs import create_paired_dataset
 from .phantoms import write_demo_volumes
 from .slices import SliceReader
 from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split
+from .stream import EpochClock
 
 __all__ = [
     "EpochClock", "Index", "Masking", "Skipped", "SliceReader", "Volume", "check_folder", "check_no_shared_patient",

@@ -7,12 +7,14 @@ Only attributes, shapes, types and the small mask are read. A file that cannot b
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ..errors import DataError
 from ..hdf5 import file_error, get_dataset, guard, keys_found, open_hdf5, read_attributes, shown
+from ..transforms import crop_size
 from .find import Paths, Skipped, find_files, reasons, skip
 from .layout import KSPACE_EXPECTED, check_complex_axis, kspace_layout, read_mask, target_layout
 
@@ -68,6 +70,25 @@ class Index:
     @property
     def slices(self) -> int:
         return sum(volume.slices for volume in self.volumes)
+
+
+def output_size(volume: Volume, crop: Any = None) -> tuple[int, int]:
+    """(h, w) a volume's images have: `crop` if given, else the stored target's size, else fastMRI's rule."""
+    if volume.coils is not None:
+        raise DataError(
+            f"{volume.name} has {volume.coils} coils; the masked task takes single-coil k-space (slices, H, W). "
+            "Combine the coils first."
+        )
+    stored = volume.target_shape or next(iter(volume.image_keys.values()), None)
+    if stored and (stored[0] > volume.height or stored[1] > volume.width):
+        stored = None  # interpolated beyond the k-space: not a size these samples can fill
+    if crop is None:
+        return stored or crop_size(volume.height, volume.width)
+    size = (int(crop), int(crop)) if np.isscalar(crop) else tuple(int(n) for n in crop)
+    limit = volume.target_shape or (volume.height, volume.width)
+    if len(size) != 2 or not all(0 < s <= n for s, n in zip(size, limit)):
+        raise DataError(f"{volume.name}: the crop {size} does not fit into its images {limit}. Ask for a smaller one.")
+    return size
 
 
 def file_stamp(path: str) -> tuple[int, int]:

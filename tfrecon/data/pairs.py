@@ -6,44 +6,23 @@ indices is shuffled, so memory holds a few batches whatever the size of the data
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, NonFiniteError, UsageError
-from ..physics import ifft2c, masked_and_full
-from ..transforms import center_crop, crop_size
-from .checks import examine_slice
-from .index import Index, Volume, index_volumes
+from ..errors import DataError, UsageError
+from ..physics import masked_and_full
+from .index import Index, index_volumes, output_size
 from .masking import Masking
 from .memory import memory_shortage
 from .slices import SliceReader
 from .splits import Sample, all_samples
+from .stream import EpochClock, SliceStream
 
 TASKS = ("masked",)
 SCALINGS = ("zero_filled_max", "zero_filled_max_uncropped", "none")
 _ORIGINAL_FLOOR = 1e-6
-
-_log = logging.getLogger("tfrecon")
-
-
-class EpochClock:
-    """Says which epoch's order and masks come next, so that a resumed run sees what the uninterrupted one saw.
-
-    Every pass over the dataset takes the present `epoch` and adds one; set `epoch` before a pass to choose it
-    (`tfrecon.training.callbacks.SetClock` does at each epoch's beginning).
-    """
-
-    def __init__(self, epoch: int = 0):
-        self.epoch = epoch
-
-    def start_pass(self) -> int:
-        self.epoch += 1
-        return self.epoch - 1
 
 
 def create_paired_dataset(
@@ -105,124 +84,22 @@ def create_paired_dataset(
         UsageError: an argument is out of range. DataError: no usable volume, or none of the wanted kind.
     """
     _check_arguments(task, batch_size, scaling, nan)
-    index = path
-    if not isinstance(path, Index):
+    if isinstance(path, Index):
+        index = path
+        _check_indexed_target(index, target)
+    else:
         index = index_volumes(path, target or "reconstruction_esc", kspace_key, strict, complex_axis)
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
     _check_memory(index)
     crops = [output_size(v, crop) for v in index.volumes]
-    stream = _Stream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
+    stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
     stream.check_first_slice()
     return _pipeline(stream, batch_size, scaling, drop_remainder, metadata)
 
 
-def output_size(volume: Volume, crop: Any = None) -> tuple[int, int]:
-    """(h, w) a volume's images have: `crop` if given, else the stored target's size, else fastMRI's rule."""
-    if volume.coils is not None:
-        raise DataError(
-            f"{volume.name} has {volume.coils} coils; the masked task takes single-coil k-space (slices, H, W). "
-            "Combine the coils first."
-        )
-    stored = volume.target_shape or next(iter(volume.image_keys.values()), None)
-    if stored and (stored[0] > volume.height or stored[1] > volume.width):
-        stored = None  # interpolated beyond the k-space: not a size these samples can fill
-    if crop is None:
-        return stored or crop_size(volume.height, volume.width)
-    size = (int(crop), int(crop)) if np.isscalar(crop) else tuple(int(n) for n in crop)
-    limit = volume.target_shape or (volume.height, volume.width)
-    if len(size) != 2 or not all(0 < s <= n for s, n in zip(size, limit)):
-        raise DataError(f"{volume.name}: the crop {size} does not fit into its images {limit}. Ask for a smaller one.")
-    return size
-
-
-@dataclass
-class _Stream:
-    """Everything the generator needs to yield single slices in the order of an epoch."""
-
-    index: Index
-    samples: list[Sample]
-    crops: list[tuple[int, int]]
-    reader: SliceReader
-    masking: Masking
-    shuffle: bool
-    seed: int
-    clock: EpochClock
-    metadata: bool
-    nan: str
-
-    def __post_init__(self) -> None:
-        self._maxima: dict[int, float] = {}
-        self._told: set[str] = set()
-        if not self.samples:
-            raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
-
-    @property
-    def computed_target(self) -> bool:
-        return self.index.volumes[0].target_key is None
-
-    def visits(self) -> np.ndarray:
-        """(volume number, slice number, epoch) of every sample of the next pass, in its order: int64 (samples, 3)."""
-        epoch = self.clock.start_pass()
-        order = np.arange(len(self.samples))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(order)
-        return np.array([(*self.samples[number], epoch) for number in order], np.int64)
-
-    def element(self, visit: np.ndarray) -> tuple:
-        """K-space, mask, target, crop and the volume's maximum, in the types of `_signature`."""
-        number, i, epoch = (int(n) for n in visit)
-        volume = self.index.volumes[number]
-        kspace, target = self._finite_slice(volume, i)
-        mask = volume.mask
-        if mask is None:
-            mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
-        maximum = self._maximum(number) if self.metadata else 0.0
-        return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
-
-    def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
-        nearest = sorted(range(volume.slices), key=lambda j: (abs(j - i), j)) if self.nan == "skip" else [i]
-        for j in nearest:
-            try:
-                return self._read(volume, j)
-            except NonFiniteError as error:
-                if j == nearest[-1]:
-                    raise
-                if str(error) not in self._told:  # once, not in every epoch
-                    self._told.add(str(error))
-                    _log.warning("note: %s; a neighbour takes its place", str(error).split(";")[0])
-        raise AssertionError("unreachable: the last candidate either returns or raises")
-
-    def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
-        kspace = self.reader.kspace(volume, i)
-        if self.computed_target:
-            return kspace, np.zeros((0, 0), np.float32)
-        return kspace, self.reader.target(volume, i)
-
-    def _maximum(self, number: int) -> float:
-        """The largest target value of a volume, read once."""
-        if number not in self._maxima:
-            volume = self.index.volumes[number]
-            self._maxima[number] = max(self._slice_maximum(volume, i) for i in range(volume.slices))
-        return self._maxima[number]
-
-    def _slice_maximum(self, volume: Volume, i: int) -> float:
-        kspace, target = self._finite_slice(volume, i)
-        if self.computed_target:
-            target = center_crop(np.abs(ifft2c(kspace)), output_size(volume))
-        return float(target.max())
-
-    def check_first_slice(self) -> None:
-        """Warn about what looks wrong in the middle slice of the first volume."""
-        volume = self.index.volumes[self.samples[0][0]]
-        kspace, target = self._finite_slice(volume, volume.slices // 2)
-        for sentence in examine_slice(kspace, None if self.computed_target else target):
-            if volume.mask is None or "already undersampled" not in sentence:
-                warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
-
-
-def _pipeline(stream: _Stream, batch_size: int, scaling: str, drop_remainder: bool, metadata: bool) -> Any:
+def _pipeline(stream: SliceStream, batch_size: int, scaling: str, drop_remainder: bool, metadata: bool) -> Any:
     import tensorflow as tf
 
     sizes = {stream.crops[number] for number, _ in stream.samples}
@@ -244,12 +121,12 @@ def _pipeline(stream: _Stream, batch_size: int, scaling: str, drop_remainder: bo
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
 
-def _elements(stream: _Stream, tf: Any) -> Any:
+def _elements(stream: SliceStream, tf: Any) -> Any:
     """One pass over the stream as a dataset.
 
     Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
-    set before, to return every buffer above 128 KiB to the kernel at once. Page faults then cost a third of the
-    pipeline's time, and the training step's allocations suffer as well.
+    set before, to give every freed buffer above 128 KiB back to the kernel at once. The page faults cost a third of the
+    pipeline's time.
     """
     signature = _signature(stream, tf)
 
@@ -289,7 +166,7 @@ def _crop_tensor(x: Any, crop: Any) -> Any:
     return tf.slice(x, [top, left], [crop[0], crop[1]])
 
 
-def _signature(stream: _Stream, tf: Any) -> tuple:
+def _signature(stream: SliceStream, tf: Any) -> tuple:
     volumes = stream.index.volumes
     height, width = (n.pop() if len(n) == 1 else None for n in ({v.height for v in volumes}, {v.width for v in volumes}))
     return (
@@ -301,7 +178,7 @@ def _signature(stream: _Stream, tf: Any) -> tuple:
     )
 
 
-def _batches(stream: _Stream, batch_size: int, drop_remainder: bool) -> int:
+def _batches(stream: SliceStream, batch_size: int, drop_remainder: bool) -> int:
     counts: dict[tuple[int, int], int] = {}
     for number, _ in stream.samples:
         counts[stream.crops[number]] = counts.get(stream.crops[number], 0) + 1
@@ -312,6 +189,14 @@ def _batches(stream: _Stream, batch_size: int, drop_remainder: bool) -> int:
             "last batch is dropped. Take a smaller batch size."
         )
     return batches
+
+
+def _check_indexed_target(index: Index, target: str | None) -> None:
+    """An index has chosen its target already; another one asked for here would be ignored without a word."""
+    chosen = index.volumes[0].target_key or "kspace"
+    if target not in (None, chosen):
+        raise UsageError(f"The index was made for the target {chosen}, received target={target!r}. Give index_volumes "
+                         "the target wanted.")
 
 
 def _check_memory(index: Index) -> None:

@@ -1,0 +1,120 @@
+"""Single slices in the order of an epoch, with their masks: the part of the pipeline that is Python."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError, NonFiniteError
+from ..physics import ifft2c
+from ..transforms import center_crop
+from .checks import examine_slice
+from .index import Index, Volume, output_size
+from .masking import Masking
+from .slices import SliceReader
+from .splits import Sample
+
+_log = logging.getLogger("tfrecon")
+
+
+class EpochClock:
+    """Says which epoch's order and masks come next, so that a resumed run sees what the uninterrupted one saw.
+
+    Every pass over the dataset takes the present `epoch` and adds one; set `epoch` before a pass to choose it
+    (`tfrecon.training.callbacks.SetClock` does at each epoch's beginning).
+    """
+
+    def __init__(self, epoch: int = 0):
+        self.epoch = epoch
+
+    def start_pass(self) -> int:
+        self.epoch += 1
+        return self.epoch - 1
+
+
+@dataclass
+class SliceStream:
+    """Everything the generator needs to yield single slices in the order of an epoch."""
+
+    index: Index
+    samples: list[Sample]
+    crops: list[tuple[int, int]]
+    reader: SliceReader
+    masking: Masking
+    shuffle: bool
+    seed: int
+    clock: EpochClock
+    metadata: bool
+    nan: str
+
+    def __post_init__(self) -> None:
+        self._maxima: dict[int, float] = {}
+        self._told: set[str] = set()
+        if not self.samples:
+            raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
+
+    @property
+    def computed_target(self) -> bool:
+        return self.index.volumes[0].target_key is None
+
+    def visits(self) -> np.ndarray:
+        """(volume number, slice number, epoch) of every sample of the next pass, in its order: int64 (samples, 3)."""
+        epoch = self.clock.start_pass()
+        order = np.arange(len(self.samples))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        return np.array([(*self.samples[number], epoch) for number in order], np.int64)
+
+    def element(self, visit: np.ndarray) -> tuple:
+        """K-space, mask, target, crop and the volume's maximum, in the types of `_signature`."""
+        number, i, epoch = (int(n) for n in visit)
+        volume = self.index.volumes[number]
+        kspace, target = self._finite_slice(volume, i)
+        mask = volume.mask
+        if mask is None:
+            mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
+        maximum = self._maximum(number) if self.metadata else 0.0
+        return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
+
+    def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
+        nearest = sorted(range(volume.slices), key=lambda j: (abs(j - i), j)) if self.nan == "skip" else [i]
+        for j in nearest:
+            try:
+                return self._read(volume, j)
+            except NonFiniteError as error:
+                if j == nearest[-1]:
+                    raise
+                if str(error) not in self._told:  # once, not in every epoch
+                    self._told.add(str(error))
+                    _log.warning("note: %s; a neighbour takes its place", str(error).split(";")[0])
+        raise AssertionError("unreachable: the last candidate either returns or raises")
+
+    def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
+        kspace = self.reader.kspace(volume, i)
+        if self.computed_target:
+            return kspace, np.zeros((0, 0), np.float32)
+        return kspace, self.reader.target(volume, i)
+
+    def _maximum(self, number: int) -> float:
+        """The largest target value of a volume, read once."""
+        if number not in self._maxima:
+            volume = self.index.volumes[number]
+            self._maxima[number] = max(self._slice_maximum(volume, i) for i in range(volume.slices))
+        return self._maxima[number]
+
+    def _slice_maximum(self, volume: Volume, i: int) -> float:
+        kspace, target = self._finite_slice(volume, i)
+        if self.computed_target:
+            target = center_crop(np.abs(ifft2c(kspace)), output_size(volume))
+        return float(target.max())
+
+    def check_first_slice(self) -> None:
+        """Warn about what looks wrong in the middle slice of the first volume."""
+        volume = self.index.volumes[self.samples[0][0]]
+        kspace, target = self._finite_slice(volume, volume.slices // 2)
+        for sentence in examine_slice(kspace, None if self.computed_target else target):
+            if volume.mask is None or "already undersampled" not in sentence:
+                warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
