@@ -51,6 +51,21 @@ def test_upsampling_reads_at_i_times_n_minus_1_over_2n_minus_1():
         np.testing.assert_allclose(up[0, ..., c], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 1, 6, 1)])
+def test_upsampling_and_its_written_out_gradient_equal_tensorflows_kernel(shape):
+    x, upstream = tf.constant(normal(*shape)), normal(shape[0], 2 * shape[1], 2 * shape[2], shape[3], seed=1)
+    size = [2 * shape[1], 2 * shape[2]]
+    results = []
+    for function in (layers.AlignCornersUpSampling2D(),
+                     lambda x: tf.raw_ops.ResizeBilinear(images=x, size=size, align_corners=True)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        results.append((y, tape.gradient(y, x, upstream)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, atol=3e-6)
+
+
 def test_upsampling_of_one_pixel_repeats_it():
     np.testing.assert_array_equal(layers.AlignCornersUpSampling2D()(np.full((1, 1, 1, 1), 3.0)), np.full((1, 2, 2, 1), 3.0))
 

@@ -54,8 +54,15 @@ def test_prediction_is_cropped_never_the_target():
 
 
 @pytest.mark.parametrize("function", [metrics.nmse, metrics.psnr, metrics.ssim])
+def test_larger_prediction_is_cropped_everywhere(function):
+    gt = np.random.default_rng(0).random((2, 16, 16))
+    larger = np.pad(gt, ((0, 0), (2, 2), (2, 2)), constant_values=9.0)
+    assert function(gt, larger) == function(gt, gt)
+
+
+@pytest.mark.parametrize("function", [metrics.nmse, metrics.psnr, metrics.ssim])
 def test_shapes_and_complex_are_refused(function):
-    with pytest.raises(DataError, match="one shape"):
+    with pytest.raises(DataError, match="with the target's slices"):
         function(np.zeros((2, 16, 16)), np.zeros((3, 16, 16)))
     with pytest.raises(DataError, match="complex"):
         function(np.ones((1, 16, 16)), np.ones((1, 16, 16), complex))

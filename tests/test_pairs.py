@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tfrecon.data import EpochClock, Masking, SliceReader, create_paired_dataset, folds, index_volumes, slice_folds, split
+from tfrecon.data.checks import examine_slice, sampled_fraction
 from tfrecon.data.splits import check_no_shared_patient, pseudonyms
 from tfrecon.errors import DataError, UsageError
 from tfrecon.hdf5 import open_hdf5
@@ -117,6 +118,35 @@ def test_mixed_sizes_come_in_batches_of_their_own(tmp_path):  # row 38
     assert [i.shape for i, _ in batches(dropped)] == [(4, 36, 36, 1)] and int(dropped.cardinality()) == 1
 
 
+@pytest.mark.parametrize("crop", [None, 32, 31, 30])
+def test_input_and_target_lie_on_each_other_at_odd_and_even_crops(tmp_path, crop):
+    kspace = random_kspace(0, (2, 45, 41))
+    target = center_crop(zero_filled(kspace), (36, 32))
+    path = write(tmp_path / "v.h5", kspace, reconstruction_esc=target)
+    ((image, full),) = batches(create_paired_dataset(path, accelerations=1, crop=crop, scaling="none"))
+    np.testing.assert_allclose(image, full, atol=1e-5)
+
+
+def test_undersampled_keys_are_not_masked_twice_nor_their_own_target(tmp_path):
+    mask = Masking(4).draw(48, "v.h5")
+    full = random_kspace(0, (1, 48, 48))
+    path = tmp_path / "v.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace_4af"], file["reconstruction_esc"] = full * mask, zero_filled(full)
+    ((image, _),) = batches(create_paired_dataset(path, scaling="none"))
+    np.testing.assert_allclose(image[0, ..., 0], zero_filled(full * mask)[0], atol=1e-5)
+    with pytest.raises(DataError, match="would equal the input"):
+        create_paired_dataset(path, target="kspace")
+
+
+def test_zero_padded_edges_are_not_undersampling():
+    kspace = np.pad(random_kspace(0, (48, 40)), ((0, 0), (12, 12)))
+    assert sampled_fraction(kspace) == 1.0 and examine_slice(kspace) == []
+    kspace[:, 30] = 0
+    assert sampled_fraction(kspace) == pytest.approx(39 / 40)
+    assert sampled_fraction(0 * kspace) == 0.0
+
+
 def test_drop_remainder_gives_static_shapes(demo_folder):
     data = create_paired_dataset(demo_folder, batch_size=5, drop_remainder=True)
     assert data.element_spec[0].shape == (5, 64, 64, 1) and int(data.cardinality()) == 2
@@ -125,10 +155,10 @@ def test_drop_remainder_gives_static_shapes(demo_folder):
 def test_file_mask_wins_over_the_rule(tmp_path):
     mask = np.zeros(36, bool)
     mask[10:26] = True
-    kspace = random_kspace(0, (1, 40, 36)) * mask
-    path = write(tmp_path / "v.h5", kspace, mask=mask)
-    (image, target), = batches(create_paired_dataset(path, target="kspace", accelerations=8))
-    np.testing.assert_array_equal(image, target)
+    full = random_kspace(0, (1, 40, 36))
+    path = write(tmp_path / "v.h5", full * mask, mask=mask, reconstruction_esc=zero_filled(full))
+    ((image, _),) = batches(create_paired_dataset(path, accelerations=8, scaling="none"))
+    np.testing.assert_allclose(image[0, ..., 0], zero_filled(full, mask)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("options, message", [

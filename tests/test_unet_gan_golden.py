@@ -77,7 +77,8 @@ def test_discriminator_forward(golden, i):
     load_weights(model, case.weights())
     np.testing.assert_allclose(model(case.image(f"x{i}")), case[f"y{i}"].reshape(-1, 1), atol=SCORE)
     before = keras.Model(model.input, model.get_layer("l6_0").output)(case.image(f"x{i}"))
-    np.testing.assert_allclose(before, case.image(f"map{i}_before_maxpool"), atol=9e-6)
+    # The sigmoid's slope is at most 1/4, so a spread of the scores is four times as large on the logits.
+    np.testing.assert_allclose(before, case.image(f"map{i}_before_maxpool"), atol=4 * SCORE)
 
 
 class Step:
@@ -158,6 +159,9 @@ def test_training_step(golden, number):
         else:
             model = step.generator if which == "g" else step.discriminator
             check_updated(case, step, number, which, name, head(variable(model, name), expected), expected)
+    # Through all layers a step of lr in the other direction is amplified some ten times, as rounding is (TRAIN).
+    after = np.asarray(step.trainer(step.image, training=True))[0, ..., 0]
+    np.testing.assert_allclose(after, case[f"v{number}_fake_after"], atol=10 * 4e-4)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -186,7 +190,7 @@ def check_updated(case, step, number, which, name, got, expected):
     gradient = case[f"v{number}_{which}grad_{name}"]
     noise = np.abs(head(step.gradient(which, name), expected) - gradient).max()
     sure = np.abs(gradient) > noise
-    assert sure.mean() > 0.95, name
+    assert (~sure).sum() <= (0.05 * sure.size if name == "inc.double_conv.0.weight" else max(1, 0.01 * sure.size)), name
     np.testing.assert_allclose(got[sure], expected[sure], atol=1e-5, err_msg=name)
     np.testing.assert_allclose(got, expected, atol=4.01e-4, err_msg=name)
 

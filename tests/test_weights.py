@@ -102,6 +102,37 @@ def test_other_networks_weights_change_nothing(saved, tmp_path):
         assert unchanged(model, before)
 
 
+def test_file_with_more_arrays_than_the_model_is_refused(tmp_path):
+    """Keras itself would take the first arrays and leave the rest."""
+    inputs = keras.Input((4,))
+    small = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    large = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dense(4)(inputs)))
+    path = save_weights(large, tmp_path / "x.weights.h5")
+    before = values(small)
+    with pytest.raises(WeightsError, match="holds 4 arrays"):
+        load_weights(small, path)
+    assert unchanged(small, before)
+
+
+def test_damaged_archive_is_an_error_of_ours(tmp_path):
+    network(1).save(tmp_path / "g.keras")
+    data = bytearray((tmp_path / "g.keras").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    (tmp_path / "g.keras").write_bytes(data)
+    model = network(0)
+    before = values(model)
+    with pytest.raises((WeightsError, DataError)):
+        load_weights(model, tmp_path / "g.keras")
+    assert unchanged(model, before)
+
+
+def test_card_with_nonsense_is_an_error_of_ours(tmp_path):
+    for options in ([1], {"width": -1}, {"loss": 3}, {"width": "many"}):
+        path = save_weights(network(1), tmp_path / "g.weights.h5", {"model": "unet_gan", "options": options})
+        with pytest.raises(WeightsError):
+            tfrecon.create("unet_gan", weights=path)
+
+
 def test_data_given_as_weights_is_named(demo_folder):  # row 67
     with pytest.raises(WeightsError, match="volume of images"):
         load_weights(network(), next(demo_folder.iterdir()))

@@ -1,7 +1,7 @@
 """Image quality of magnitude volumes, in fastMRI's definitions; other definitions carry other names.
 
-Every function takes `(target, prediction)` of the same shape (slices, H, W), real, any scale. Where the target is
-smaller than the prediction, the prediction is cropped to it (`match_target`), never the other way round.
+Every function takes `(target, prediction)`, volumes (slices, H, W), real, any scale. Where the target is smaller than the
+prediction, the prediction is cropped to it (`match_target`), never the other way round.
 """
 
 from __future__ import annotations
@@ -62,8 +62,7 @@ def ssim_prediction_range(target: Any, prediction: Any) -> float:
 
 
 def evaluate_volume(target: Any, prediction: Any) -> dict[str, float]:
-    """nmse, psnr and ssim of one volume, the prediction cropped to the target where it is larger."""
-    prediction = match_target(target, prediction)
+    """nmse, psnr and ssim of one volume."""
     return {"nmse": nmse(target, prediction), "psnr": psnr(target, prediction), "ssim": ssim(target, prediction)}
 
 
@@ -84,12 +83,7 @@ def match_target(target: Any, prediction: Any) -> np.ndarray:
 
 
 def _pair(target: Any, prediction: Any) -> tuple[np.ndarray, np.ndarray]:
-    target, prediction = np.asarray(target), np.asarray(prediction)
-    if target.shape != prediction.shape or target.ndim != 3:
-        raise DataError(
-            f"Expected target and prediction of one shape (slices, H, W), received {target.shape} and "
-            f"{prediction.shape}."
-        )
+    target, prediction = np.asarray(target), match_target(target, prediction)
     if np.iscomplexobj(target) or np.iscomplexobj(prediction):
         raise DataError("Metrics compare magnitudes; received complex values. Take the absolute value first.")
     return target.astype(np.float64), prediction.astype(np.float64)

@@ -127,7 +127,9 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     chosen = {**_preset(record, preset), **_options_of(weights, name), **options}
     try:
         model = record.make(**chosen)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
+        if _options_of(weights, name) and not options:
+            raise WeightsError(f"{weights}: {name} cannot be built with the options in its card ({error}).") from error
         raise UsageError(f"{name}: {error}. Presets: {', '.join(record.presets)}.") from error
     if weights is not None:
         from .weights import load_weights
@@ -158,6 +160,8 @@ def _options_of(weights: Any, name: str) -> Mapping[str, Any]:
     from .weights import read_card
 
     card = read_card(weights)
+    if not isinstance(card.get("options", {}), dict):
+        raise WeightsError(f"{weights}: the options in its card are damaged ({card['options']!r}).")
     if card.get("model", name) != name:
         raise WeightsError(f"{weights} holds weights of {card['model']}, not of {name}. Use --model {card['model']}.")
     return card.get("options", {})

@@ -33,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     try:
         code = arguments.run(arguments) or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here and not at exit, where nobody could say what went wrong
+        _flush()
         return code
     except TfreconError as error:
         return _fail(arguments, error, error.exit_code)
@@ -46,8 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _fail(arguments, error, _UNUSABLE, "out of memory; take a smaller --batch-size or --crop")
     except OSError as error:
-        if sys.stdout is not None and error.filename is None:  # perhaps stdout itself, on a full disk
-            _discard_stdout()
         return _fail(arguments, error, _UNUSABLE)
     except Exception as error:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, told without importing it
@@ -79,6 +76,18 @@ def _error_inside(error: Exception) -> TfreconError | None:
     found = re.search(r"(?:^|[\s.])(\w+): (.*?)\s*\nTraceback \(most recent call last\)", str(error), re.DOTALL)
     kind = getattr(errors, found[1], None) if found else None
     return kind(found[2]) if isinstance(kind, type) and issubclass(kind, TfreconError) else None
+
+
+def _flush() -> None:
+    """Here and not at exit, where nobody could say what went wrong."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:  # a full disk behind a redirection
+        _discard_stdout()
+        raise
 
 
 def _discard_stdout() -> None:

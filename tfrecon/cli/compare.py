@@ -34,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     check_run(out, arguments, _FREE)
     index = load_index(arguments, arguments.data)
-    folds = _folds(arguments, index)
+    folds = _folds(arguments, index)  # wrong data or arguments are told before anything is written
     begin_run(out, arguments, _FREE)
-    series, baseline = _train_all(arguments, folds, out)
-    _write(out, series, baseline)
+    series, baseline = _train_all(arguments, index, folds, out)
+    _write(out, arguments.argv, series, baseline)
     rows = _rows(series, baseline)
     if arguments.json:
         print_json({"series": {k: [list(map(float, f)) for f in v] for k, v in series.items()}, "rows": rows})
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _folds(arguments: argparse.Namespace, index: Any) -> list[tuple[Any, Any]]:
-    """(train, validation) datasets of every fold; equal for every loss and optimizer."""
+    """(train, validation) datasets of every fold, at their first epoch."""
     from ..data import folds, slice_folds
     from ..zoo import record_of
 
@@ -65,7 +65,7 @@ def _folds(arguments: argparse.Namespace, index: Any) -> list[tuple[Any, Any]]:
     return [pair(parts) for parts in folds(index, arguments.folds, arguments.seed)]
 
 
-def _train_all(arguments: argparse.Namespace, folds: list, out: Path) -> tuple[dict[str, Any], float]:
+def _train_all(arguments: argparse.Namespace, index: Any, folds: list, out: Path) -> tuple[dict[str, Any], float]:
     """SSIM (folds, epochs) of every combination; finished ones are kept on disk and not repeated with --resume."""
     from .process import load_tensorflow
 
@@ -93,7 +93,9 @@ def _train_all(arguments: argparse.Namespace, folds: list, out: Path) -> tuple[d
                       "jit_compile": jit_compile(arguments)}
             scores = cross_validate(
                 lambda: create(arguments.model, preset=arguments.preset, **chosen),  # noqa: B023 called at once
-                folds, arguments.epochs, leaking=arguments.leaking_folds,
+                _folds(arguments, index),  # anew: every combination sees the same order and the same masks
+                arguments.epochs,
+                leaking=arguments.leaking_folds,
             )
             series[label] = scores.tolist()
             write_json(done, series)
@@ -111,9 +113,9 @@ def _rows(series: dict[str, Any], baseline: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _write(out: Path, series: dict[str, Any], baseline: float) -> None:
+def _write(out: Path, argv: list[str], series: dict[str, Any], baseline: float) -> None:
     from ..report import comparison, save_figure
     from .process import write_record
 
     save_figure(comparison(series, ylabel="SSIM", baseline=baseline), out / "compare.png")
-    write_record(out, rows=_rows(series, baseline))
+    write_record(out, argv, rows=_rows(series, baseline))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .options import acceleration, add_json, count, print_json, say
+from .options import acceleration, add_json, count, print_json, say, seed
 
 HELP = "see everything work in about two minutes"
 _MARKER = "demo.json"
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slices", type=count, default=8, help="per volume (8)")
     parser.add_argument("--size", type=count, default=128, help="side of the images, at least 64 (128)")
     parser.add_argument("--acceleration", type=acceleration, default=4, metavar="R", help="(4)")
-    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    parser.add_argument("--seed", type=seed, default=0, help="(0)")
     add_json(parser)
 
 

@@ -20,6 +20,13 @@ def number(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, received {text}")
+    return value
+
+
 def positive(text: str) -> float:
     value = number(text)
     if value <= 0:
@@ -45,13 +52,16 @@ def acceleration(text: str) -> float:
     return int(value) if value == int(value) else value
 
 
+def seed(text: str) -> int:
+    """A seed every random generator here takes."""
+    value = int(text) if text.isdigit() else -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}, received {text}")
+    return value
+
+
 def mask_seed(text: str) -> Any:
-    if text == "file":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'must be "file" or a whole number, received {text}') from None
+    return text if text == "file" else seed(text)
 
 
 def add_mask(parser: argparse.ArgumentParser, seed_name: str = "--seed", default: Any = 4) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ _NEVER_RETURN = 1 << 30
 def prepare() -> None:
     """Keep freed memory in the process and TensorFlow quiet.
 
-    glibc gives every large temporary back to the kernel, which costs a training step up to 1.8 times its time in page
-    faults and the data pipeline up to 3 times. Only commands do this to their own process; importing the package
-    changes nothing.
+    glibc gives every large temporary back to the kernel and faults it in again, which costs the data pipeline up to a
+    tenth of its time and, on some machines, a training step much more (benchmarks/README.md). Only commands do this to
+    their own process; importing the package changes nothing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if hasattr(sys.stdout, "reconfigure"):
@@ -53,10 +54,10 @@ def load_tensorflow() -> None:
         os.close(null)
 
 
-def write_record(folder: Any, **facts: Any) -> Path:
+def write_record(folder: Any, argv: Sequence[str], **facts: Any) -> Path:
     """Write `run.json`: the command, versions, device, time and the facts given. No identifiers, no file contents."""
     record = {
-        "command": ["tfrecon", *sys.argv[1:]],
+        "command": ["tfrecon", *argv],
         "tfrecon": version_of("tfrecon"),
         "python": platform.python_version(),
         "packages": {name: version_of(name) for name in PACKAGES},

@@ -114,7 +114,7 @@ def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seco
     done = [o.name for o in outcomes if o.path]
     result = {"reconstructed": done, "failed": failed, "seconds": round(seconds, 2), "output": arguments.output}
     if done:
-        write_record(arguments.output, **result)
+        write_record(arguments.output, arguments.argv, **result)
     if arguments.json:
         print_json(result)
     else:

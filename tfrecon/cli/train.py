@@ -64,12 +64,33 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
         raise UsageError(f"--out is the folder of the data ({out}). Name another: results would be taken for data.")
     settings, path = _settings(arguments, free), out / _SETTINGS
     if path.exists() and arguments.resume:
-        former = json.loads(path.read_text())
+        former = _former_settings(path)
         changed = [k for k, v in settings.items() if former.get(k) != v]
         if changed:
             raise UsageError(f"--resume needs the same settings; {', '.join(changed)} differ from {path}.")
     elif path.exists() and not arguments.overwrite:
         raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
+    elif not path.exists():
+        _check_not_in_the_way(out)
+
+
+def _former_settings(path: Path) -> dict[str, Any]:
+    from ..errors import UsageError
+
+    try:
+        former = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); use --overwrite to begin anew.") from error
+    return former if isinstance(former, dict) else {}
+
+
+def _check_not_in_the_way(out: Path) -> None:
+    """A folder that is no run of ours may hold other files, but none with the names a run writes."""
+    from ..errors import UsageError
+
+    taken = [name for name in (*_RESULTS, "checkpoint") if (out / name).exists()]
+    if taken:
+        raise UsageError(f"{out} holds {', '.join(taken)} but no run of ours ({_SETTINGS}). Name another folder.")
 
 
 def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
@@ -77,7 +98,8 @@ def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     from ..files import write_json
 
     if not arguments.resume:
-        for old in [*out.glob("checkpoint/*"), *(out / name for name in _RESULTS)]:
+        for old in [*out.glob("checkpoint/state-*.weights.h5"), out / "checkpoint" / "history.json",
+                    *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
     write_json(out / _SETTINGS, _settings(arguments, free))
 
@@ -131,7 +153,7 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
         "weights_sha256": sha256_of(out / _WEIGHTS),
         "seconds": round(time.monotonic() - began, 1),
     }
-    write_record(out, seed=arguments.seed, card=card, data=_data_facts(train, validation), **result)
+    write_record(out, arguments.argv, seed=arguments.seed, card=card, data=_data_facts(train, validation), **result)
     return result
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from .options import add_existing, add_mask, add_reading, count, masking, number, positive, report_skipped
+from .options import add_existing, add_mask, add_reading, count, masking, not_negative, positive, report_skipped, seed
 
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
@@ -26,12 +26,12 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--decay", type=positive, default=1.0, metavar="D",
                         help="factor of the learning rate after every epoch (1: constant, as the original)")
     parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
-    parser.add_argument("--reconstruction-weight", type=number, metavar="W", help="0 is the original's (the preset's)")
+    parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
     parser.add_argument("--jit", choices=sorted(_JIT), default="auto", help="XLA; auto: on with a GPU (auto)")
     parser.add_argument("--target", metavar="KEY", help='target images, or "kspace" to compute them (reconstruction_esc)')
     parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, masks and splits (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of weights, order, masks and splits (0)")
     add_existing(parser, "replace an existing run", "go on with an interrupted run")
     add_mask(parser, "--mask-seed")
     add_reading(parser)

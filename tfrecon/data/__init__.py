@@ -2,7 +2,7 @@
 
 from .checks import examine_slice
 from .index import Index, Skipped, Volume, index_volumes, output_size
-from .masking import Masking
+from .masking import Masking, choose_mask
 from .memory import memory_shortage
 from .output import check_folder, is_complete, save_reconstruction
 from .pairs import create_paired_dataset
@@ -13,6 +13,7 @@ from .stream import EpochClock
 
 __all__ = [
     "EpochClock", "Index", "Masking", "Skipped", "SliceReader", "Volume", "check_folder", "check_no_shared_patient",
+    "choose_mask",
     "create_paired_dataset", "examine_slice", "folds", "index_volumes", "is_complete", "memory_shortage", "output_size",
     "pseudonyms", "save_reconstruction", "slice_folds", "split", "write_demo_volumes",
 ]

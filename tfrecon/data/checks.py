@@ -43,8 +43,12 @@ def examine_slice(kspace: np.ndarray, target: np.ndarray | None = None) -> list[
 
 
 def sampled_fraction(kspace: np.ndarray) -> float:
-    """Share of columns with anything but zeros; 0 for an empty slice."""
-    return float(np.any(kspace, axis=tuple(range(kspace.ndim - 1))).mean())
+    """Share of measured columns between the first and the last one; 0 for an empty slice.
+
+    Columns of zeros at the edges are padding to a size, as fastMRI's knees have, and not undersampling.
+    """
+    measured = np.flatnonzero(np.any(kspace, axis=tuple(range(kspace.ndim - 1))))
+    return measured.size / float(measured[-1] - measured[0] + 1) if measured.size else 0.0
 
 
 def peak_offset(kspace: np.ndarray) -> float:

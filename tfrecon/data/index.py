@@ -55,6 +55,11 @@ class Volume:
     image_keys: dict = field(default_factory=dict, compare=False)
 
     @property
+    def undersampled(self) -> bool:
+        """Whether the key says that columns were left out already (the course's `kspace_4af`, `kspace_8af`)."""
+        return self.kspace_key in _UNDERSAMPLED_KEYS
+
+    @property
     def patient(self) -> str:
         """What volumes of one person share, so that a split keeps them together."""
         return str(self.attributes.get("patient_id", "")).strip() or self.name

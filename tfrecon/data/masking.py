@@ -10,6 +10,10 @@ import numpy as np
 
 from ..errors import UsageError
 from ..physics import masks
+from .checks import sampled_fraction
+from .index import Volume
+
+_MEASURED = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,17 @@ class Masking:
     def as_attributes(self) -> dict[str, Any]:
         """The rule as plain values for a file's attributes or a JSON record."""
         return {key: "fresh" if value is None and key == "seed" else value for key, value in asdict(self).items()}
+
+
+def choose_mask(volume: Volume, kspace: Sequence[np.ndarray], masking: Masking) -> tuple[np.ndarray | None, str]:
+    """The mask for a volume that is reconstructed or judged, and a note where it is not the rule's.
+
+    The file's own mask comes first. k-space that is undersampled already (by its key, or by columns of zeros between
+    measured ones in all of its slices) gets none: a second mask would leave even less.
+    """
+    if volume.mask is not None:
+        return volume.mask, "the file's own mask was used"
+    fraction = max(sampled_fraction(k) for k in kspace)
+    if volume.undersampled or 0 < fraction < _MEASURED:
+        return None, f"undersampled already ({fraction:.0%} of the columns); no mask was applied"
+    return masking.draw(volume.width, volume.name), ""

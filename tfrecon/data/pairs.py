@@ -146,10 +146,13 @@ def _scaled_pair(
 ) -> tuple:
     import tensorflow as tf
 
-    rows = tf.shape(kspace) if scaling == "zero_filled_max_uncropped" else crop
-    image, full = masked_and_full(kspace, mask, rows, full=computed)
-    largest = tf.reduce_max(image)
-    if scaling == "zero_filled_max_uncropped":
+    # A stored target is a centre crop itself: through the same sizes, or odd ones end a pixel apart.
+    between = crop if computed else tf.shape(target)
+    uncropped = scaling == "zero_filled_max_uncropped"
+    image, full = masked_and_full(kspace, mask, tf.shape(kspace) if uncropped else between, full=computed)
+    largest = tf.reduce_max(image if uncropped else _crop_tensor(image, crop))
+    image = _crop_tensor(image, between)
+    if uncropped:
         scale = tf.maximum(largest, _ORIGINAL_FLOOR)
     else:
         scale = tf.where(largest > 0, largest, 1.0) if scaling == "zero_filled_max" else tf.ones(())

@@ -32,20 +32,49 @@ class AlignCornersUpSampling2D(keras.layers.Layer):
 
 
 def _double(x: Any, axis: int) -> Any:
-    n = ops.shape(x)[axis]
-    first, last = _take(x, axis, 0, 1), _take(x, axis, n - 1, n)
-    before = ops.concatenate([first, _take(x, axis, 0, n - 1)], axis=axis)
-    after = ops.concatenate([_take(x, axis, 1, n), last], axis=axis)
-    # Positions in float32: half precision cannot count the rows of an image, and TensorFlow has no range for it.
-    index = ops.reshape(ops.arange(n, dtype="float32"), (-1, 1, 1) if axis == 1 else (-1, 1))
-    count = ops.cast(n, "float32")
+    """One axis. The gradient is written out, since that of slices and concatenations costs six times as much."""
+
+    @ops.custom_gradient
+    def double(x: Any) -> tuple[Any, Any]:
+        n = ops.shape(x)[axis]
+        to_even, to_odd = _weights(n, x.dtype, axis)
+        even = x + (_shifted(x, axis, 1) - x) * to_even
+        odd = x + (_shifted(x, axis, -1) - x) * to_odd
+        shape = list(ops.shape(x))
+        shape[axis] = 2 * n
+        return ops.reshape(ops.stack([even, odd], axis=axis + 1), shape), gradient
+
+    def gradient(*args: Any, upstream: Any = None) -> Any:
+        return _halve(args[0] if upstream is None else upstream, axis)
+
+    return double(x)
+
+
+def _halve(y: Any, axis: int) -> Any:
+    """The transpose of `_double`: what each input's value contributed to the outputs, summed."""
+    shape = list(ops.shape(y))
+    n = shape[axis] // 2
+    even, odd = ops.unstack(ops.reshape(y, [*shape[:axis], n, 2, *shape[axis + 1 :]]), 2, axis=axis + 1)
+    to_even, to_odd = _weights(n, y.dtype, axis)
+    given_even, given_odd = even * to_even, odd * to_odd
+    return (even - given_even) + (odd - given_odd) + _shifted(given_even, axis, -1) + _shifted(given_odd, axis, 1)
+
+
+def _weights(n: Any, dtype: Any, axis: int) -> tuple[Any, Any]:
+    """The share of the neighbour before in even outputs and of the neighbour behind in odd ones, along the axis.
+
+    Computed in float32 at least: half precision cannot count the rows of an image, and TensorFlow has no range for it.
+    """
+    precise = keras.backend.result_type(dtype, "float32")
+    index = ops.reshape(ops.arange(n, dtype=precise), (-1, 1, 1) if axis == 1 else (-1, 1))
+    count = ops.cast(n, precise)
     step = 1.0 / (2.0 * count - 1.0)
-    even = x + (before - x) * ops.cast(index * step, x.dtype)
-    odd = x + (after - x) * ops.cast((count - 1.0 - index) * step, x.dtype)
-    shape = list(ops.shape(x))
-    shape[axis] = 2 * n
-    return ops.reshape(ops.stack([even, odd], axis=axis + 1), shape)
+    return ops.cast(index * step, dtype), ops.cast((count - 1.0 - index) * step, dtype)
 
 
-def _take(x: Any, axis: int, start: Any, stop: Any) -> Any:
-    return x[:, start:stop] if axis == 1 else x[:, :, start:stop]
+def _shifted(x: Any, axis: int, by: int) -> Any:
+    """Element i becomes i - by; the ends take zeros, whose weights are 0 in every sum here."""
+    pads = [(0, 0)] * 4
+    pads[axis] = (by, 0) if by > 0 else (0, -by)
+    kept = slice(None, -by) if by > 0 else slice(-by, None)
+    return ops.pad(x[:, kept] if axis == 1 else x[:, :, kept], pads)

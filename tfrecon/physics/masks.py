@@ -55,8 +55,10 @@ def equispaced_mask(width: int, center_fractions: Any, accelerations: Any, seed:
     `EquispacedMaskFractionFunc`.
     """
     rng, _fraction, acceleration, low = _begin(width, center_fractions, accelerations, seed)
-    if low * acceleration >= width:  # the centre alone is the whole budget (or all columns are wanted)
-        return _with_center(np.full(width, acceleration == 1), low)
+    if acceleration == 1:  # fastMRI's formula leaves the last column out
+        return np.ones(width, bool)
+    if low * acceleration >= width:  # rounding made the centre alone the whole budget
+        return _with_center(np.zeros(width, bool), low)
     spacing = acceleration * (low - width) / (low * acceleration - width)
     offset = rng.randint(0, high=round(spacing))
     columns = np.around(np.arange(offset, width - 1, spacing)).astype(int)
@@ -75,6 +77,8 @@ def magic_mask(width: int, center_fractions: Any, accelerations: Any, seed: Seed
     if acceleration != int(acceleration):
         raise UsageError(f"A magic mask needs a whole acceleration, received {acceleration}; use mask type random.")
     step = int(acceleration)
+    if step == 1:  # fastMRI's formula leaves columns out
+        return np.ones(width, bool)
     offset = rng.randint(0, high=step)
     first, second = (offset + 1, offset + 2) if offset % 2 == 0 else (offset + 2, offset - 1)
     positive = np.zeros((width + 1) // 2, bool)

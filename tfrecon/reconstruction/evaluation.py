@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Masking, SliceReader, Volume, index_volumes
-from ..data.checks import sampled_fraction
+from ..data import Masking, SliceReader, Volume, choose_mask, index_volumes
 from ..data.find import find_files
+from ..data.layout import read_mask
 from ..errors import DataError
-from ..hdf5 import get_dataset, open_hdf5
+from ..hdf5 import get_dataset, guard, open_hdf5
 from ..metrics import NAMES, evaluate_volume, match_target
 from ..physics import zero_filled
 from ..transforms import best_fit_scale, center_crop
 
 TARGET_KEYS = ("reconstruction_esc", "reconstruction_rss")
-_MEASURED = 0.95
 _SUSPICIOUS = 1.5
 
 
@@ -42,11 +41,16 @@ class Evaluation:
         return not self.missing and not self.failed
 
     def summary(self) -> list[dict[str, Any]]:
-        """One row per method, the baseline first: mean, sd (None for one volume) and n of each metric."""
-        return [self._row("zero_filled"), self._row("prediction")]
+        """One row per method, the baseline first: mean, sd (None for one volume) and n of each metric.
 
-    def _row(self, method: str) -> dict[str, Any]:
-        scores = [v[method] for v in self.volumes.values() if v[method]]
+        Both rows are over the same volumes: those with a baseline, or all where none has one.
+        """
+        both = [v for v in self.volumes.values() if v["zero_filled"]]
+        return [self._row("zero_filled", both), self._row("prediction", both or list(self.volumes.values()))]
+
+    @staticmethod
+    def _row(method: str, volumes: list[dict[str, Any]]) -> dict[str, Any]:
+        scores = [v[method] for v in volumes]
         judged = [s for s in scores if np.isfinite(s["nmse"])]  # NaN for an empty target: it says nothing
         row: dict[str, Any] = {"name": method, "n": len(judged)}
         for metric in NAMES:
@@ -162,7 +166,7 @@ def _target_notes(truth: np.ndarray) -> list[str]:
 
 
 def _read_images(path: Any, key: str | None) -> np.ndarray:
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, guard(path, "reading the images"):
         if key is None:
             names = list(file)  # `k in file` would follow links into other files
             key = next((k for k in TARGET_KEYS if k in names), TARGET_KEYS[0])
@@ -182,13 +186,7 @@ def _baseline_mask(
     prediction_path: Any, volume: Volume, slices: list[np.ndarray], masking: Masking
 ) -> np.ndarray | None:
     """The mask the prediction was made with, else the target file's, else drawn; None for undersampled k-space."""
-    with open_hdf5(prediction_path) as file:
+    with open_hdf5(prediction_path) as file, guard(prediction_path, "reading the mask"):
         if "mask" in list(file):
-            mask = np.asarray(get_dataset(file, "mask", "a mask")[()]).astype(bool).ravel()
-            if mask.size == volume.width:
-                return mask
-    if volume.mask is not None:
-        return volume.mask
-    if max(sampled_fraction(k) for k in slices) < _MEASURED:
-        return None
-    return masking.draw(volume.width, volume.name)
+            return read_mask(get_dataset(file, "mask", "a mask"), "mask", volume.height, volume.width)[0]
+    return choose_mask(volume, slices, masking)[0]

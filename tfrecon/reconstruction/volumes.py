@@ -18,19 +18,18 @@ from ..data import (
     SliceReader,
     Volume,
     check_folder,
+    choose_mask,
     is_complete,
     memory_shortage,
     output_size,
     save_reconstruction,
 )
-from ..data.checks import sampled_fraction
 from ..errors import DataError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 from ..physics import zero_filled
 from ..transforms import center_crop
 
 Model = Callable[[np.ndarray], Any]
-_MEASURED = 0.95
 _FLOOR = 1e-6
 
 
@@ -79,7 +78,7 @@ def reconstruct_volume(
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")
     kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
-    mask, note = _mask_for(volume, kspace, settings.masking)
+    mask, note = choose_mask(volume, kspace, settings.masking)
     note = "; ".join(filter(None, (note, *_slice_notes(volume, kspace, reader))))
     size = output_size(volume, settings.crop)
     prepared = [_prepare(k, mask, size, settings.scaling) for k in kspace]
@@ -143,15 +142,6 @@ def _each(
             yield Outcome(volume.name, error=str(error))
 
 
-def _mask_for(volume: Volume, kspace: list[np.ndarray], masking: Masking) -> tuple[np.ndarray | None, str]:
-    if volume.mask is not None:
-        return volume.mask, "the file's own mask was used"
-    fraction = max(sampled_fraction(k) for k in kspace)
-    if volume.kspace_key != "kspace" or 0 < fraction < _MEASURED:
-        return None, f"undersampled already ({fraction:.0%} of the columns); no mask was applied"
-    return masking.draw(volume.width, volume.name), ""
-
-
 def _slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -> list[str]:
     notes = []
     empty = [i for i, k in enumerate(kspace) if not k.any()]
@@ -181,7 +171,7 @@ def _prepare(
 
 def _attributes(volume: Volume, mask: np.ndarray | None, settings: Settings) -> dict[str, Any]:
     """Facts for the file; the patient's identifier is left out on purpose."""
-    facts = {"scaling": settings.scaling, **settings.attributes}
+    facts = _run_facts(settings)
     if "acquisition" in volume.attributes:
         facts["acquisition"] = volume.attributes["acquisition"]
     if mask is not None:
@@ -190,13 +180,18 @@ def _attributes(volume: Volume, mask: np.ndarray | None, settings: Settings) -> 
     return facts
 
 
+def _run_facts(settings: Settings) -> dict[str, Any]:
+    """What all results of one run share."""
+    return {"scaling": settings.scaling, "crop": str(settings.crop), **settings.attributes}
+
+
 def _mask_facts(settings: Settings) -> dict[str, str]:
     return {f"mask_{key}": str(value) for key, value in settings.masking.as_attributes().items()}
 
 
 def _check_same_run(index: Index, targets: dict[str, Path], settings: Settings) -> None:
     """Results of another model, other weights or another mask must not stand among those of this run."""
-    expected = {"scaling": settings.scaling, **settings.attributes, **_mask_facts(settings)}
+    expected = {**_run_facts(settings), **_mask_facts(settings)}
     for volume in index.volumes:
         path = targets[volume.name]
         if not is_complete(path, volume.slices):

@@ -139,7 +139,8 @@ class UNetGAN(Trainer):
         it, each target slice's own maximum has to serve, which gives lower numbers; `tfrecon evaluate` is the judge.
         """
         image, target = data[0], data[1]
-        data_range = data[2]["data_range"] if len(data) > 2 else ops.max(target, axis=(1, 2, 3))
+        facts = data[2] if len(data) > 2 and isinstance(data[2], dict) else {}
+        data_range = facts["data_range"] if facts else ops.max(target, axis=(1, 2, 3))
         # A black volume scores nothing: it has no range, and is left out of the means.
         judged = ops.cast(data_range > 0, "float32")
         data_range = ops.where(data_range > 0, data_range, ops.ones_like(data_range))

@@ -9,6 +9,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,7 @@ def load_keras_file(model: Any, path: Any) -> LoadReport:
         WeightsError, DataError: see above; or the file is broken or hostile.
     """
     with _weights_member(Path(path)) as member:
-        _check_file(member)
+        _check_file(member, model)
         before = [np.array(v) for v in model.weights]
         try:
             model.load_weights(str(member))
@@ -95,11 +96,26 @@ def sha256_of(path: Any) -> str:
     return digest.hexdigest()
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, model: Any) -> None:
     with open_hdf5(path) as file:
         check_tree(file)
         if "kspace" in file or "reconstruction" in file:
             raise WeightsError(f"{path} is a volume of images, not weights (keys {sorted(file)[:5]}).")
+        stored = _count_arrays(file)
+    if stored != len(model.weights):
+        # Keras takes what it needs and leaves the rest without a word.
+        raise WeightsError(
+            f"{path} holds {stored} arrays, {model.name} has {len(model.weights)}. Build the model with the options it was "
+            "trained with."
+        )
+
+
+def _count_arrays(file: h5py.File) -> int:
+    """Arrays of layers; an optimizer's state and metrics may lie beside them."""
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    beside = ("optimizer", "metrics")
+    return sum("vars" in name.split("/") and not any(b in name.split("/")[0] for b in beside) for name in names)
 
 
 @contextmanager
@@ -108,7 +124,7 @@ def _weights_member(path: Path) -> Iterator[Path]:
     if not (path.is_file() and zipfile.is_zipfile(path)):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+    with _zip_errors(path), tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
         if _MEMBER not in archive.namelist():
             raise WeightsError(f"{path} is a zip archive without {_MEMBER}; expected a .keras file of Keras 3.")
         size = archive.getinfo(_MEMBER).file_size
@@ -119,6 +135,14 @@ def _weights_member(path: Path) -> Iterator[Path]:
         with archive.open(_MEMBER) as source, open(target, "wb") as out:
             _copy_at_most(source, out, size)
         yield target
+
+
+@contextmanager
+def _zip_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise WeightsError(f"{path} is a damaged or encrypted archive ({error}). Get it again.") from error
 
 
 def _copy_at_most(source: Any, out: Any, size: int) -> None:
