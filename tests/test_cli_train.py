@@ -110,7 +110,7 @@ def negative(images):
 
 @pytest.mark.parametrize(("change", "fragment"), [
     (lambda images: {"kspace": fft2c(images) * (np.arange(32) % 2 == 0)},
-     "row 31: 50% of the k-space columns are measured, the others are zero: the data are already undersampled"),
+     "row 31: 52% of the k-space columns are measured, the others are zero: the data are already undersampled"),
     (lambda images: {"reconstruction_esc": negative(images)}, "row 18: negative values though it should be a magnitude"),
     (lambda images: {"reconstruction_esc": 1e3 * np.abs(images[:, 2:34])}, "row 27: the target is 1e+03 times the image"),
     (lambda images: {"reconstruction_esc": np.abs(images[:, 2:34])[:, ::-1, ::-1] ** 3}, "show different pictures"),

@@ -79,6 +79,7 @@ def _train(arguments: argparse.Namespace, out: Path, train: Any, validation: Any
         "--epochs", str(arguments.epochs), "--decay", "0.85", "--seed", str(arguments.seed),
         "--acceleration", str(arguments.acceleration),
     ])
+    options.argv = arguments.argv
     return train_model(options, out / "train", train, validation)
 
 
