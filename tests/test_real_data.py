@@ -49,8 +49,7 @@ def test_zero_filled_baselines(real, tmp_path, capsys, folder, seed, acceleratio
 def test_trained_network_beats_zero_filling_on_people_it_never_saw(real, tmp_path, capsys, acceleration):
     run, out = tmp_path / "run", tmp_path / "out"
     assert main(["train", "--data", str(real / "derived/train"), "--out", str(run), "--preset", "small", "--width", "24",
-                 "--acceleration", str(acceleration), "--epochs", "16", "--decay", "0.88", "--batch-size", "2",
-                 "--jit", "on"]) == 0
+                 "--acceleration", str(acceleration), "--epochs", "16", "--decay", "0.88", "--batch-size", "2"]) == 0
     weights = run / "generator.weights.h5"
     assert main(["reconstruct", str(real / "derived/val"), str(out), "--weights", str(weights)]) == 0
     code, result = evaluate(capsys, out, "--target", real / "derived/val")

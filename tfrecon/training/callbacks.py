@@ -66,7 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
             (self.epoch, self.first_batch), path = states[-1]
             with open_hdf5(path) as file:
                 check_tree(file)
-                self._running = json.loads(read_attributes(file)[_RUNNING])
+                self._running = json.loads(str(read_attributes(file).get(_RUNNING, "[]")))
             model.load_weights(str(path))
             record = self._record
             self.history = json.loads(record.read_text())[: self.epoch] if record.exists() else []
