@@ -137,6 +137,13 @@ def test_undersampled_keys_are_not_masked_twice_nor_their_own_target(tmp_path):
     np.testing.assert_allclose(image[0, ..., 0], zero_filled(full * mask)[0], atol=1e-5)
     with pytest.raises(DataError, match="would equal the input"):
         create_paired_dataset(path, target="kspace")
+    write(tmp_path / "masked.h5", full * mask, mask=mask)
+    with pytest.raises(DataError, match="would equal the input"):
+        create_paired_dataset(tmp_path / "masked.h5", target="kspace")
+    write(tmp_path / "full.h5", full, mask=mask)  # a full k-space with the mask to apply is a pair
+    ((image, target),) = batches(create_paired_dataset(tmp_path / "full.h5", target="kspace", scaling="none"))
+    np.testing.assert_allclose(image[0, ..., 0], zero_filled(full, mask)[0], atol=1e-5)
+    np.testing.assert_allclose(target[0, ..., 0], zero_filled(full)[0], atol=1e-5)
 
 
 def test_zero_padded_edges_are_not_undersampling():
@@ -145,6 +152,10 @@ def test_zero_padded_edges_are_not_undersampling():
     kspace[:, 30] = 0
     assert sampled_fraction(kspace) == pytest.approx(39 / 40)
     assert sampled_fraction(0 * kspace) == 0.0
+    full = random_kspace(0, (48, 80))
+    narrow, partial = full.copy(), full.copy()
+    narrow[:, :30] = narrow[:, 50:] = partial[:, :30] = 0
+    assert sampled_fraction(narrow) == 20 / 80 and sampled_fraction(partial) == 50 / 80
 
 
 def test_drop_remainder_gives_static_shapes(demo_folder):

@@ -114,6 +114,17 @@ def test_file_with_more_arrays_than_the_model_is_refused(tmp_path):
     assert unchanged(small, before)
 
 
+def test_wrapped_layers_are_saved_twice_and_load(tmp_path):
+    def build(seed):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((8, 8, 1))
+        return keras.Model(inputs, keras.layers.SpectralNormalization(keras.layers.Conv2D(2, 3))(inputs))
+
+    path, model = save_weights(build(1), tmp_path / "x.weights.h5"), build(0)
+    load_weights(model, path)
+    assert unchanged(build(1), values(model))
+
+
 def test_damaged_archive_is_an_error_of_ours(tmp_path):
     network(1).save(tmp_path / "g.keras")
     data = bytearray((tmp_path / "g.keras").read_bytes())

@@ -8,6 +8,7 @@ from ..physics import ifft2c
 from ..transforms import best_fit_scale, center_crop
 
 _ZERO_COLUMNS = 0.05
+_EVEN_EDGES = 0.05
 _CENTRE = 0.125
 _SCALE_TOLERANCE = 0.05
 _CORRELATION = 0.9
@@ -43,12 +44,18 @@ def examine_slice(kspace: np.ndarray, target: np.ndarray | None = None) -> list[
 
 
 def sampled_fraction(kspace: np.ndarray) -> float:
-    """Share of measured columns between the first and the last one; 0 for an empty slice.
+    """Share of measured columns, edges that are padding left out; 0 for an empty slice.
 
-    Columns of zeros at the edges are padding to a size, as fastMRI's knees have, and not undersampling.
+    Padding to a size, as fastMRI's knees have it, leaves columns of zeros at both edges alike and at least half of the
+    width between them. Anything else (one side only, a narrow centre) is undersampling.
     """
+    width = kspace.shape[-1]
     measured = np.flatnonzero(np.any(kspace, axis=tuple(range(kspace.ndim - 1))))
-    return measured.size / float(measured[-1] - measured[0] + 1) if measured.size else 0.0
+    if not measured.size:
+        return 0.0
+    left, right = int(measured[0]), int(width - 1 - measured[-1])
+    padded = abs(left - right) <= 1 + _EVEN_EDGES * width and left + right <= width / 2
+    return measured.size / float(width - left - right if padded else width)
 
 
 def peak_offset(kspace: np.ndarray) -> float:

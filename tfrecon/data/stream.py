@@ -53,12 +53,6 @@ class SliceStream:
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
         self._told: set[str] = set()
-        for volume in self.index.volumes:
-            if self.computed_target and (volume.undersampled or volume.mask is not None):
-                raise DataError(
-                    f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the input. "
-                    "Name stored images as the target, or use reconstruct."
-                )
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
 
@@ -118,10 +112,21 @@ class SliceStream:
         return float(target.max())
 
     def check_first_slice(self) -> None:
-        """Warn about what looks wrong in the middle slice of the first volume."""
+        """Warn about what looks wrong in the middle slice of the first volume; refuse a target that equals the input."""
         volume = self.index.volumes[self.samples[0][0]]
         kspace, target = self._finite_slice(volume, volume.slices // 2)
+        if self.computed_target and _is_masked(volume, kspace):
+            raise DataError(
+                f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the input. Name "
+                "stored images as the target, or use reconstruct."
+            )
         if volume.undersampled or volume.mask is not None:
             return  # known to have gaps, and unlike its target for that reason
         for sentence in examine_slice(kspace, None if self.computed_target else target):
             warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
+
+
+def _is_masked(volume: Volume, kspace: np.ndarray) -> bool:
+    """Whether the file says that columns were left out and they are."""
+    gaps = volume.mask is not None and not volume.mask.all() and not kspace[..., ~volume.mask].any()
+    return volume.undersampled or gaps

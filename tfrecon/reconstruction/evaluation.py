@@ -188,5 +188,5 @@ def _baseline_mask(
     """The mask the prediction was made with, else the target file's, else drawn; None for undersampled k-space."""
     with open_hdf5(prediction_path) as file, guard(prediction_path, "reading the mask"):
         if "mask" in list(file):
-            return read_mask(get_dataset(file, "mask", "a mask"), "mask", volume.height, volume.width)[0]
+            return read_mask(get_dataset(file, "mask", "a mask"), f"{prediction_path}: mask", volume.height, volume.width)[0]
     return choose_mask(volume, slices, masking)[0]

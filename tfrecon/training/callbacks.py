@@ -171,7 +171,7 @@ class KeepBest(keras.callbacks.Callback):
                  monitor: str = "val_ssim"):
         super().__init__()
         self.save, self.monitor = save, monitor
-        self.best = max((epoch[monitor] for epoch in history), default=-math.inf)
+        self.best = max((epoch[monitor] for epoch in history if epoch[monitor] == epoch[monitor]), default=-math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         scores = {k: float(v) for k, v in (logs or {}).items()}

@@ -102,12 +102,22 @@ def _check_file(path: Path, model: Any) -> None:
         if "kspace" in file or "reconstruction" in file:
             raise WeightsError(f"{path} is a volume of images, not weights (keys {sorted(file)[:5]}).")
         stored = _count_arrays(file)
-    if stored != len(model.weights):
+    expected = _count_saved(model)
+    if stored != expected:
         # Keras takes what it needs and leaves the rest without a word.
         raise WeightsError(
-            f"{path} holds {stored} arrays, {model.name} has {len(model.weights)}. Build the model with the options it was "
-            "trained with."
+            f"{path} holds {stored} arrays, {model.name} saves {expected}. Build the model with the options it was trained "
+            "with."
         )
+
+
+def _count_saved(model: Any) -> int:
+    """Arrays a file of this model holds; not len(model.weights), as wrapped layers are saved twice."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _MEMBER
+        model.save_weights(str(path))
+        with h5py.File(path) as file:
+            return _count_arrays(file)
 
 
 def _count_arrays(file: h5py.File) -> int:
