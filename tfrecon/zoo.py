@@ -124,11 +124,11 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
         if weights is not None or options or preset:
             raise UsageError(f"{name} has no weights, presets or options.")
         return zero_filled
-    chosen = {**_preset(record, preset), **_options_of(weights, name), **options}
+    stored = _options_of(weights, name)
     try:
-        model = record.make(**chosen)
+        model = record.make(**{**_preset(record, preset), **stored, **options})
     except (TypeError, ValueError) as error:
-        if _options_of(weights, name) and not options:
+        if stored and not options:
             raise WeightsError(f"{weights}: {name} cannot be built with the options in its card ({error}).") from error
         raise UsageError(f"{name}: {error}. Presets: {', '.join(record.presets)}.") from error
     if weights is not None:

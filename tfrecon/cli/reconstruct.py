@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     """Look at the weights before anything heavy happens; fill the acceleration in and warn where it differs."""
+    from ..data import SCALINGS
     from ..errors import UsageError, WeightsError
     from ..weights import read_card, sha256_of
     from ..zoo import record_of
@@ -68,11 +69,14 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
         card, digest = read_card(arguments.weights), sha256_of(arguments.weights)
     if card.get("model", arguments.model) != arguments.model:
         raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
+    scaling = card.get("scaling", record.scaling)
+    if scaling not in SCALINGS:
+        raise WeightsError(f"{arguments.weights}: its card asks for a scaling that does not exist ({scaling!r}).")
     trained = card.get("acceleration")
     if trained and arguments.acceleration and trained != arguments.acceleration:
         say(f"warning: the weights were trained at {trained}x and the data are taken at {arguments.acceleration}x")
     arguments.acceleration = arguments.acceleration or trained or 4
-    return {"scaling": card.get("scaling", record.scaling), "sha256": digest}
+    return {"scaling": scaling, "sha256": digest}
 
 
 @contextmanager

@@ -98,8 +98,7 @@ def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     from ..files import write_json
 
     if not arguments.resume:
-        for old in [*out.glob("checkpoint/state-*.weights.h5"), out / "checkpoint" / "history.json",
-                    *(out / name for name in _RESULTS)]:
+        for old in [*out.glob("checkpoint/state-*.weights.h5"), *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
     write_json(out / _SETTINGS, _settings(arguments, free))
 
@@ -116,7 +115,6 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
     import keras
 
     from ..data import EpochClock
-    from ..files import write_json
     from ..report import curves, save_figure
     from ..training import fit_resumable
     from ..weights import save_weights, sha256_of
@@ -142,7 +140,6 @@ def train_model(arguments: argparse.Namespace, out: Path, train: Any, validation
     history = fit_resumable(
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, baseline=baseline
     )
-    write_json(out / "history.json", history)
     save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
     top = max(history, key=lambda h: h["val_ssim"])
     result = {

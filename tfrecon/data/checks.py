@@ -38,7 +38,7 @@ def examine_slice(kspace: np.ndarray, target: np.ndarray | None = None) -> list[
         found += _compare(np.abs(ifft2c(kspace)), target)
     if target is not None and target.any() and target.min() == target.max():
         found.append(f"the target is constant, {float(target.flat[0]):.3g} everywhere")
-    if target is not None and np.iscomplexobj(target) is False and (target < 0).any():
+    if target is not None and (target < 0).any():
         found.append("the target has negative values though it should be a magnitude; they are kept")
     return found
 

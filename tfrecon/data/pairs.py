@@ -16,13 +16,12 @@ from ..physics import masked_and_full
 from .index import Index, index_volumes, output_size
 from .masking import Masking
 from .memory import memory_shortage
+from .scaling import check_scaling, tensor_scale
 from .slices import SliceReader
 from .splits import Sample, all_samples
 from .stream import EpochClock, SliceStream
 
 TASKS = ("masked",)
-SCALINGS = ("zero_filled_max", "zero_filled_max_uncropped", "none")
-_ORIGINAL_FLOOR = 1e-6
 
 
 def create_paired_dataset(
@@ -125,8 +124,8 @@ def _elements(stream: SliceStream, tf: Any) -> Any:
     """One pass over the stream as a dataset.
 
     Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
-    set before, to give every freed buffer above 128 KiB back to the kernel at once. The page faults cost a third of the
-    pipeline's time.
+    set before, to give every freed buffer above 128 KiB back to the kernel at once: 680 page faults for every slice
+    (benchmarks/README.md).
     """
     signature = _signature(stream, tf)
 
@@ -152,10 +151,7 @@ def _scaled_pair(
     image, full = masked_and_full(kspace, mask, tf.shape(kspace) if uncropped else between, full=computed)
     largest = tf.reduce_max(image if uncropped else _crop_tensor(image, crop))
     image = _crop_tensor(image, between)
-    if uncropped:
-        scale = tf.maximum(largest, _ORIGINAL_FLOOR)
-    else:
-        scale = tf.where(largest > 0, largest, 1.0) if scaling == "zero_filled_max" else tf.ones(())
+    scale = tensor_scale(scaling, largest)
     target = full if computed else target
     pair = tuple(_crop_tensor(x, crop)[..., None] / scale for x in (image, target))
     return (*pair, {"scale": scale, "data_range": maximum / scale}) if metadata else pair
@@ -214,7 +210,6 @@ def _check_arguments(task: str, batch_size: Any, scaling: str, nan: str) -> None
         raise UsageError(f"The task must be one of {', '.join(TASKS)}, received {task!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
-    if scaling not in SCALINGS:
-        raise UsageError(f"The scaling must be one of {', '.join(SCALINGS)}, received {scaling!r}.")
+    check_scaling(scaling)
     if nan not in ("skip", "refuse", "zero"):
         raise UsageError(f"nan must be skip, refuse or zero, received {nan!r}.")

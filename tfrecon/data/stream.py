@@ -106,10 +106,14 @@ class SliceStream:
         return self._maxima[number]
 
     def _slice_maximum(self, volume: Volume, i: int) -> float:
-        kspace, target = self._finite_slice(volume, i)
         if self.computed_target:
-            target = center_crop(np.abs(ifft2c(kspace)), output_size(volume))
-        return float(target.max())
+            return float(center_crop(np.abs(ifft2c(self._finite_slice(volume, i)[0])), output_size(volume)).max())
+        try:
+            return float(self.reader.target(volume, i).max())
+        except NonFiniteError:
+            if self.nan != "skip":
+                raise
+            return 0.0  # not a maximum: the other slices decide
 
     def check_first_slice(self) -> None:
         """Warn about what looks wrong in the middle slice of the first volume; refuse a target that equals the input."""

@@ -32,7 +32,7 @@ class AlignCornersUpSampling2D(keras.layers.Layer):
 
 
 def _double(x: Any, axis: int) -> Any:
-    """One axis. The gradient is written out, since that of slices and concatenations costs six times as much."""
+    """One axis. The gradient is written out, since that of slices and concatenations copies each map many times."""
 
     @ops.custom_gradient
     def double(x: Any) -> tuple[Any, Any]:

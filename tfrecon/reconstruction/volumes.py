@@ -17,7 +17,9 @@ from ..data import (
     Masking,
     SliceReader,
     Volume,
+    array_scale,
     check_folder,
+    check_scaling,
     choose_mask,
     is_complete,
     memory_shortage,
@@ -30,7 +32,6 @@ from ..physics import zero_filled
 from ..transforms import center_crop
 
 Model = Callable[[np.ndarray], Any]
-_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Settings:
     scaling: str = "zero_filled_max"
     batch_size: int = 4
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_scaling(self.scaling)
 
 
 @dataclass(frozen=True)
@@ -160,12 +164,7 @@ def _prepare(
     image = center_crop(whole, size)
     if not whole.any():
         return image, 0.0  # whatever a network makes of nothing, the result is 0
-    if scaling == "none":
-        return image, 1.0
-    if scaling == "zero_filled_max_uncropped":
-        scale = max(float(whole.max()), _FLOOR)
-    else:
-        scale = float(image.max()) or 1.0
+    scale = array_scale(scaling, whole, image)
     return image / np.float32(scale), scale
 
 

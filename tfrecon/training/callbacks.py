@@ -47,14 +47,14 @@ class Checkpoint(keras.callbacks.Callback):
     crash at any moment leaves a state. The history is written first and cut to the state's epoch when it is read.
 
     Args:
-        folder: where both live.
+        folder: of the run: `history.json`, and the states in `checkpoint`.
     """
 
     _PATTERN = re.compile(r"state-(\d{5})-(\d{7})\.weights\.h5")
 
     def __init__(self, folder: Any):
         super().__init__()
-        self.folder = Path(folder)
+        self.folder, self._record = Path(folder) / "checkpoint", Path(folder) / "history.json"
         self.history: list[dict[str, float]] = []
         self.epoch = self.first_batch = 0
         self._running: list[Any] = []
@@ -68,8 +68,7 @@ class Checkpoint(keras.callbacks.Callback):
                 check_tree(file)
                 self._running = json.loads(str(read_attributes(file).get(_RUNNING, "[]")))
             model.load_weights(str(path))
-            record = self._record
-            self.history = json.loads(record.read_text())[: self.epoch] if record.exists() else []
+            self.history = json.loads(self._record.read_text())[: self.epoch] if self._record.exists() else []
         return self.epoch, self.first_batch
 
     def save(self, epoch: int, batch: int) -> Path:
@@ -83,10 +82,6 @@ class Checkpoint(keras.callbacks.Callback):
             if old != path:
                 old.unlink()
         return path
-
-    @property
-    def _record(self) -> Path:
-        return self.folder / "history.json"
 
     def _states(self) -> list[tuple[tuple[int, int], Path]]:
         found = ((self._PATTERN.fullmatch(p.name), p) for p in self.folder.glob("state-*.weights.h5"))
@@ -171,7 +166,7 @@ class KeepBest(keras.callbacks.Callback):
                  monitor: str = "val_ssim"):
         super().__init__()
         self.save, self.monitor = save, monitor
-        self.best = max((epoch[monitor] for epoch in history if epoch[monitor] == epoch[monitor]), default=-math.inf)
+        self.best = max((epoch[monitor] for epoch in history if math.isfinite(epoch[monitor])), default=-math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         scores = {k: float(v) for k, v in (logs or {}).items()}

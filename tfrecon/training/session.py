@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
@@ -45,7 +44,7 @@ def fit_resumable(
     """
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise UsageError(f"The number of epochs must be a whole number of at least 1, received {epochs!r}.")
-    checkpoint = Checkpoint(Path(folder) / "checkpoint")
+    checkpoint = Checkpoint(folder)
     epoch, batch = checkpoint.restore(trainer)
     steps = int(train.cardinality())
     stop = StopOnInterrupt(checkpoint)
