@@ -216,5 +216,5 @@ def test_row_55_overwriting_removes_the_former_run_first(capsys, data, tmp_path,
 def test_a_diverging_run_stops_and_says_where():
     from tfrecon.training.callbacks import StopOnNaN
 
-    with pytest.raises(TfreconError, match="g_loss became NaN or infinite at batch 5; .* Lower the learning rate"):
+    with pytest.raises(TfreconError, match="g_loss became NaN or infinite at step 5 of the epoch; .* Lower the learning rate"):
         StopOnNaN().on_train_batch_end(4, {"g_loss": np.float32(np.nan), "d_loss": 1.0})

@@ -15,7 +15,7 @@ ROOT = Path(tfrecon.__file__).parent
 # and `transforms` are open to every room but models.
 LAW = {
     "errors": set(), "files": {"errors"}, "transforms": {"errors"}, "hdf5": {"errors"},
-    "losses": {"errors", "transforms"}, "metrics": {"errors", "transforms"},
+    "losses": {"errors", "hdf5", "transforms"}, "metrics": {"errors", "transforms"},
     "physics": {"errors", "transforms"}, "layers": {"physics", "transforms"}, "models": {"layers"},
     "data": {"errors", "files", "hdf5", "physics", "transforms"},
     "weights": {"errors", "files", "hdf5"},

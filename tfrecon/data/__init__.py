@@ -1,20 +1,27 @@
-"""Image data in and out: HDF5 slices to `tf.data` pairs, splits by patient, demo volumes, saved reconstructions."""
+"""Image data in and out: HDF5 slices to `tf.data` pairs, splits by patient, demo volumes, saved reconstructions.
 
+CT images (DICOM, NIfTI, PNG) have a room of their own in `ct`.
+"""
+
+from . import ct
 from .checks import examine_slice
+from .ct import Blurring, ImageIndex, ImageReader, ImageVolume, blur_pairs, index_images
 from .index import Index, Skipped, Volume, index_volumes, output_size
+from .masked_pairs import masked_pairs
 from .masking import Masking, choose_mask
 from .memory import memory_shortage
 from .output import check_folder, is_complete, save_reconstruction
 from .pairs import create_paired_dataset
 from .phantoms import write_demo_volumes
-from .scaling import SCALINGS, array_scale, check_scaling
+from .scaling import SCALINGS, array_scale, check_scaling, from_network, to_network
 from .slices import SliceReader
-from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split
+from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split, split_slices
 from .stream import EpochClock
 
 __all__ = [
-    "EpochClock", "Index", "Masking", "SCALINGS", "Skipped", "SliceReader", "Volume", "array_scale",
-    "check_folder", "check_no_shared_patient", "check_scaling", "choose_mask", "create_paired_dataset",
-    "examine_slice", "folds", "index_volumes", "is_complete", "memory_shortage", "output_size", "pseudonyms",
-    "save_reconstruction", "slice_folds", "split", "write_demo_volumes",
+    "Blurring", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "Masking", "SCALINGS", "Skipped",
+    "SliceReader", "Volume", "array_scale", "blur_pairs", "check_folder", "check_no_shared_patient", "check_scaling",
+    "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds", "from_network", "index_images",
+    "index_volumes", "is_complete", "masked_pairs", "memory_shortage", "output_size", "pseudonyms", "save_reconstruction",
+    "slice_folds", "split", "split_slices", "to_network", "write_demo_volumes",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UsageError
 
-SCALINGS = ("zero_filled_max", "zero_filled_max_uncropped", "none")
+SCALINGS = ("zero_filled_max", "zero_filled_max_uncropped", "symmetric", "none")
 _ORIGINAL_FLOOR = 1e-6  # seed 001's
 
 
@@ -17,6 +17,16 @@ def check_scaling(scaling: str) -> str:
     if scaling not in SCALINGS:
         raise UsageError(f"The scaling must be one of {', '.join(SCALINGS)}, received {scaling!r}.")
     return scaling
+
+
+def to_network(scaling: str, magnitude: Any) -> Any:
+    """Magnitudes divided by their scale, as the network takes them; arrays or tensors of any shape."""
+    return 2.0 * magnitude - 1.0 if scaling == "symmetric" else magnitude
+
+
+def from_network(scaling: str, output: Any) -> Any:
+    """The inverse of `to_network`."""
+    return (output + 1.0) / 2.0 if scaling == "symmetric" else output
 
 
 def array_scale(scaling: str, whole: np.ndarray, cropped: np.ndarray) -> float:

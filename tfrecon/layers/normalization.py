@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 from keras import ops
+
+_keep_statistics: ContextVar[bool] = ContextVar("keep_statistics", default=False)
+
+
+@contextmanager
+def frozen_statistics() -> Iterator[None]:
+    """Inside, `BatchNormalization` in training mode uses the batch's statistics but leaves its moving ones alone.
+
+    So a frozen batch norm of stand-alone Keras 2 behaves. Holds for what is called (or traced) inside.
+    """
+    token = _keep_statistics.set(True)
+    try:
+        yield
+    finally:
+        _keep_statistics.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
@@ -39,8 +57,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             count = ops.cast(ops.size(x) // x.shape[-1], x.dtype)
             unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
             x = ops.batch_normalization(x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=self.epsilon)
-        self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
-        self.moving_variance.assign(self.moving_variance * self.momentum + unbiased * (1.0 - self.momentum))
+        if not _keep_statistics.get():
+            self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
+            self.moving_variance.assign(self.moving_variance * self.momentum + unbiased * (1.0 - self.momentum))
         return ops.cast(x, self.compute_dtype)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..errors import UsageError
 from .elementwise import bce, bce_logits, kldiv, l1, mse
+from .perceptual import PerceptualLoss
 from .ssim import ssim, ssim_per_image
+from .wasserstein import gradient_penalty, wasserstein
 
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "l1": l1,
@@ -26,4 +28,7 @@ def get(name: str) -> Callable[[Any, Any], Any]:
     return LOSSES[name]
 
 
-__all__ = ["LOSSES", "bce", "bce_logits", "get", "kldiv", "l1", "mse", "ssim", "ssim_per_image"]
+__all__ = [
+    "LOSSES", "PerceptualLoss", "bce", "bce_logits", "get", "gradient_penalty", "kldiv", "l1", "mse", "ssim",
+    "ssim_per_image", "wasserstein",
+]

@@ -1,5 +1,5 @@
-"""Builders: functions that return an uncompiled Keras model and do nothing else."""
+"""Builders: functions returning an uncompiled Keras model, every layer named. One module for each system."""
 
-from . import unet_gan
+from . import ct_deblur, deblurgan_mri, pix2pix, unet_gan
 
-__all__ = ["unet_gan"]
+__all__ = ["ct_deblur", "deblurgan_mri", "pix2pix", "unet_gan"]

@@ -2,8 +2,15 @@
 
 from . import callbacks
 from .cross_validation import cross_validate
+from .ct_deblur import CTDeblurGAN
+from .deblurgan import DeblurGAN
 from .optimizers import TorchAdagrad, TorchAdam, torch_optimizer
+from .pix2pix import Pix2Pix
+from .schedules import ConstantThenLinear
 from .session import fit_resumable
 from .unet_gan import UNetGAN
 
-__all__ = ["TorchAdagrad", "TorchAdam", "UNetGAN", "callbacks", "cross_validate", "fit_resumable", "torch_optimizer"]
+__all__ = [
+    "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "TorchAdagrad", "TorchAdam", "UNetGAN", "callbacks",
+    "cross_validate", "fit_resumable", "torch_optimizer",
+]

@@ -66,6 +66,19 @@ class Trainer(keras.Model):
         """
         return optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
 
+    def save_own_variables(self, store: Any) -> None:
+        """Keras' saving, and the states of the random generators (dropout, interpolation), which it leaves out."""
+        for number, state in enumerate(self._random_states()):
+            store[f"random_{number}"] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        for number, state in enumerate(self._random_states()):
+            if f"random_{number}" in store.keys():
+                state.assign(store[f"random_{number}"])
+
+    def _random_states(self) -> list:
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
+
     def get_compile_config(self) -> dict[str, Any] | None:
         arguments = getattr(self, "_compile_arguments", None)
         return arguments and {key: keras.saving.serialize_keras_object(value) for key, value in arguments.items()}

@@ -148,7 +148,7 @@ class StopOnNaN(keras.callbacks.Callback):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
         if bad:
             raise TfreconError(
-                f"{', '.join(bad)} became NaN or infinite at batch {batch + 1}; training was stopped and the last "
+                f"{', '.join(bad)} became NaN or infinite at step {batch + 1} of the epoch; training was stopped and the last "
                 "epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect --deep`."
             )
 

@@ -10,12 +10,12 @@ from keras import ops
 
 from .. import losses
 from ..layers import Magnitude
-from .base import Trainer
+from .gan import GAN
 from .optimizers import torch_optimizer
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
-class UNetGAN(Trainer):
+class UNetGAN(GAN):
     """A U-Net whose output magnitude a discriminator judges, with an optional reconstruction term.
 
     `call` returns the reconstruction: the magnitude of the generator's two channels.
@@ -44,7 +44,7 @@ class UNetGAN(Trainer):
         has gradient 0 instead of NaN.
     """
 
-    _optimizer_names = ("g_optimizer", "d_optimizer")
+    _log_names = ("g_loss", "d_loss", "reconstruction_loss")
 
     def __init__(
         self,
@@ -55,17 +55,13 @@ class UNetGAN(Trainer):
         reconstruction_loss: str = "l1",
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.generator = generator
-        self.discriminator = discriminator
+        super().__init__(generator, discriminator, symmetric=False, **kwargs)
         self.adversarial_name, self.reconstruction_name = loss, reconstruction_loss
         self.adversarial_loss = losses.get(loss)
         self.reconstruction_loss = losses.get(reconstruction_loss)
         self.reconstruction_weight = float(reconstruction_weight)
         # In full precision also under mixed_float16, as everything the losses see.
         self.magnitude = Magnitude(name="magnitude", dtype=self.dtype_policy.variable_dtype)
-        self.train_metrics = [keras.metrics.Mean(name=n) for n in ("g_loss", "d_loss", "reconstruction_loss")]
-        self.test_metrics = [keras.metrics.Mean(name=n) for n in ("ssim", "psnr", "l1")]
         self(keras.Input(generator.input_shape[1:]))
 
     def compile(self, g_optimizer: Any = "adam", d_optimizer: Any = None, learning_rate: Any = 2e-4, **kwargs: Any):
@@ -77,19 +73,13 @@ class UNetGAN(Trainer):
             learning_rate: for optimizers given by name.
             kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` of Keras.
         """
-        if d_optimizer is None:
-            d_optimizer = g_optimizer if isinstance(g_optimizer, str) else g_optimizer.from_config(g_optimizer.get_config())
-        pair = {"g_optimizer": g_optimizer, "d_optimizer": d_optimizer}
-        named = {k: torch_optimizer(v, learning_rate) if isinstance(v, str) else v for k, v in pair.items()}
-        self.compile_optimizers(named, **kwargs)
+        if isinstance(g_optimizer, str) and d_optimizer is None:
+            d_optimizer = g_optimizer
+        pair = (torch_optimizer(o, learning_rate) if isinstance(o, str) else o for o in (g_optimizer, d_optimizer))
+        super().compile(*pair, **kwargs)
 
-    def variables_of(self, optimizer_name: str) -> list:
-        network = self.generator if optimizer_name == "g_optimizer" else self.discriminator
-        return network.trainable_variables
-
-    @property
-    def g_optimizer(self) -> Any:
-        return self.optimizer
+    def default_optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
+        return torch_optimizer("adam", learning_rate)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.magnitude(self.generator(inputs, training=training))
@@ -103,12 +93,10 @@ class UNetGAN(Trainer):
             g_loss, reconstruction = self._generator_loss(target, fake)
             scaled = self.scaled(self.g_optimizer, g_loss)
         self.minimize(self.g_optimizer, tape, scaled, self.generator.trainable_variables)
-        for metric, value in zip(self.train_metrics, (g_loss, d_loss, reconstruction)):
-            metric.update_state(value)
-        return {m.name: m.result() for m in self.train_metrics}
+        return self.log(g_loss, d_loss, reconstruction)
 
     def _score(self, image: Any) -> Any:
-        return ops.cast(self.discriminator(image, training=True), self.variable_dtype)
+        return self.full_precision(self.discriminator(image, training=True))
 
     def _discriminator_step(self, target: Any, fake: Any) -> Any:
         if self.adversarial_name == "ssim":
@@ -132,39 +120,9 @@ class UNetGAN(Trainer):
             loss += self.reconstruction_weight * reconstruction
         return loss, reconstruction
 
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """val_ssim, val_psnr, val_l1, means over slices, in inference mode.
-
-        With `create_paired_dataset(..., metadata=True)` the data range is the volume's maximum, fastMRI's. Without
-        it, each target slice's own maximum has to serve, which gives lower numbers; `tfrecon evaluate` is the judge.
-        """
-        image, target = data[0], data[1]
-        facts = data[2] if len(data) > 2 and isinstance(data[2], dict) else {}
-        data_range = facts["data_range"] if facts else ops.max(target, axis=(1, 2, 3))
-        # A black volume scores nothing: it has no range, and is left out of the means.
-        judged = ops.cast(data_range > 0, "float32")
-        data_range = ops.where(data_range > 0, data_range, ops.ones_like(data_range))
-        output = self(image, training=False)
-        error = ops.mean(ops.square(output - target), axis=(1, 2, 3))
-        psnr = 10.0 * ops.log10(ops.square(data_range) / ops.maximum(error, 1e-20))
-        l1 = ops.mean(ops.abs(target - output), axis=(1, 2, 3))
-        values = (losses.ssim_per_image(target, output, data_range), psnr, l1)
-        for metric, value in zip(self.test_metrics, values):
-            metric.update_state(value, sample_weight=judged)
-        return {m.name: m.result() for m in self.test_metrics}
-
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
+    def own_config(self) -> dict[str, Any]:
         return {
-            **super().get_config(),
-            "generator": serialize(self.generator),
-            "discriminator": serialize(self.discriminator),
             "loss": self.adversarial_name,
             "reconstruction_weight": self.reconstruction_weight,
             "reconstruction_loss": self.reconstruction_name,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> UNetGAN:
-        networks = {k: keras.saving.deserialize_keras_object(config[k]) for k in ("generator", "discriminator")}
-        return cls(**{**config, **networks})

@@ -1,0 +1,221 @@
+"""Streams pairs of zero-filled and full images from HDF5 volumes as a `tf.data.Dataset`.
+
+Python reads slices and draws masks; Fourier transforms, cropping and scaling run in TensorFlow on all cores. Nothing but
+indices is shuffled, so memory holds a few batches whatever the size of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..physics import masked_and_full
+from .index import Index, index_volumes, output_size
+from .masking import Masking
+from .memory import memory_shortage
+from .scaling import check_scaling, tensor_scale, to_network
+from .slices import SliceReader
+from .splits import Sample, all_samples
+from .stream import EpochClock, SliceStream
+
+
+def masked_pairs(
+    path: Any,
+    batch_size: int = 8,
+    target: str | None = None,
+    *,
+    accelerations: Any = 4,
+    center_fractions: Any = None,
+    mask_type: str = "random",
+    mask_seed: Any = "file",
+    crop: Any = None,
+    channels: int = 1,
+    scaling: str = "zero_filled_max",
+    shuffle: bool = False,
+    seed: int = 0,
+    clock: EpochClock | None = None,
+    drop_remainder: bool = False,
+    metadata: bool = False,
+    samples: Sequence[Sample] | None = None,
+    kspace_key: str | None = None,
+    complex_axis: str | None = None,
+    shift: bool = False,
+    nan: str = "skip",
+    strict: bool = False,
+) -> Any:
+    """Stream slices as (zero-filled, target) pairs.
+
+    Args:
+        path: HDF5 file, folder, list of them, or an `Index` (from `index_volumes`, `split`, `folds`).
+        batch_size: at least 1.
+        target: key of the target images, or "kspace" to compute them; None: `reconstruction_esc`.
+        accelerations, center_fractions, mask_type, mask_seed: see `Masking`; `mask_seed=None` draws a fresh mask for
+            every slice and epoch from `seed`. A file with a mask of its own keeps it.
+        crop: (h, w) or a number; None: the stored target's size, else 320 or the smaller side.
+        channels: 3 repeats the magnitude to three equal channels, as DeblurGAN takes them.
+        scaling: "zero_filled_max" divides input and target by the largest value of the cropped input of the slice;
+            "zero_filled_max_uncropped" by that of the whole zero-filled slice, at least 1e-6 (seed 001);
+            "symmetric" as the first, then maps [0, 1] to [-1, 1]; "none" leaves the file's units. An empty slice is
+            divided by 1.
+        shuffle: a new order of slices every epoch, from `seed`.
+        seed: of order and fresh masks.
+        clock: see `EpochClock`; None counts passes.
+        drop_remainder: leave out the last incomplete batch (needed on TPU and under tf.distribute).
+        metadata: yield a third element, a dict of (N,) float32: `scale` (magnitude times scale is in the file's units)
+            and `data_range` (the target volume's maximum divided by `scale`, fastMRI's range for SSIM and PSNR).
+        samples: (volume number, slice number) to use instead of all slices.
+        kspace_key: of the k-space; None: `kspace`, else `kspace_4af` or `kspace_8af`.
+        complex_axis: "last" for real arrays ending in (real, imaginary).
+        shift: move the k-space centre from the corner to the middle.
+        nan: "skip" takes the nearest finite slice of the volume in place of one with NaN or infinity, so the count of
+            slices from the headers holds; "refuse" raises; "zero" sets them to 0.
+        strict: raise for the first unusable file instead of leaving it out.
+
+    Returns:
+        `tf.data.Dataset` of float32 (N, h, w, channels) pairs, cardinality known from headers. Slices of different sizes come
+        in batches of their own.
+
+    Raises:
+        UsageError: an argument is out of range. DataError: no usable volume, or none of the wanted kind.
+    """
+    _check_arguments(batch_size, channels, scaling, nan)
+    if isinstance(path, Index):
+        index = path
+        _check_indexed_target(index, target)
+    else:
+        index = index_volumes(path, target or "reconstruction_esc", kspace_key, strict, complex_axis)
+    chosen = list(all_samples(index) if samples is None else samples)
+    masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
+    reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
+    _check_memory(index)
+    crops = [output_size(v, crop) for v in index.volumes]
+    stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
+    stream.check_first_slice()
+    return _pipeline(stream, batch_size, channels, scaling, drop_remainder, metadata)
+
+
+def _pipeline(
+    stream: SliceStream, batch_size: int, channels: int, scaling: str, drop_remainder: bool, metadata: bool
+) -> Any:
+    import tensorflow as tf
+
+    sizes = {stream.crops[number] for number, _ in stream.samples}
+    static = sizes.pop() if len(sizes) == 1 else None
+
+    def to_pair(kspace: Any, mask: Any, target: Any, crop: Any, maximum: Any) -> tuple:
+        image, target, facts = _scaled_pair(
+            kspace, mask, target, static or crop, maximum, scaling, stream.computed_target
+        )
+        pair = tuple(tf.repeat(x[..., None], channels, axis=-1) for x in (image, target))
+        return (*pair, facts) if metadata else pair
+
+    dataset = _elements(stream, tf).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    if static:
+        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
+    else:
+        dataset = dataset.group_by_window(
+            key_func=lambda image, *_: tf.cast(tf.shape(image)[0] * 2**20 + tf.shape(image)[1], tf.int64),
+            reduce_func=lambda _, window: window.batch(batch_size, drop_remainder=drop_remainder),
+            window_size=batch_size,
+        )
+    count = _batches(stream, batch_size, drop_remainder)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def _elements(stream: SliceStream, tf: Any) -> Any:
+    """One pass over the stream as a dataset.
+
+    Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
+    set before, to give every freed buffer above 128 KiB back to the kernel at once: 680 page faults for every slice
+    (benchmarks/README.md).
+    """
+    signature = _signature(stream, tf)
+
+    def visits(_: Any) -> Any:
+        rows = tf.numpy_function(stream.visits, [], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (len(stream.samples), 3)))
+
+    def read(visit: Any) -> tuple:
+        values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
+        return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
+
+    return tf.data.Dataset.range(1).flat_map(visits).map(read)
+
+
+def _scaled_pair(
+    kspace: Any, mask: Any, target: Any, crop: Any, maximum: Any, scaling: str, computed: bool
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Input and target (h, w) as the network sees them, and what undoes the scaling."""
+    import tensorflow as tf
+
+    # A stored target is a centre crop itself: through the same sizes, or odd ones end a pixel apart.
+    between = crop if computed else tf.shape(target)
+    uncropped = scaling == "zero_filled_max_uncropped"
+    image, full = masked_and_full(kspace, mask, tf.shape(kspace) if uncropped else between, full=computed)
+    largest = tf.reduce_max(image if uncropped else _crop_tensor(image, crop))
+    image = _crop_tensor(image, between)
+    scale = tensor_scale(scaling, largest)
+    target = full if computed else target
+    image, target = (to_network(scaling, _crop_tensor(x, crop) / scale) for x in (image, target))
+    return image, target, {"scale": scale, "data_range": maximum / scale}
+
+
+def _crop_tensor(x: Any, crop: Any) -> Any:
+    """center_crop for sizes known only when the graph runs; a static crop gives a static shape."""
+    import tensorflow as tf
+
+    top, left = ((tf.shape(x)[axis] - crop[axis]) // 2 for axis in (0, 1))
+    return tf.slice(x, [top, left], [crop[0], crop[1]])
+
+
+def _signature(stream: SliceStream, tf: Any) -> tuple:
+    volumes = stream.index.volumes
+    height, width = (n.pop() if len(n) == 1 else None for n in ({v.height for v in volumes}, {v.width for v in volumes}))
+    return (
+        tf.TensorSpec((height, width), tf.complex64),
+        tf.TensorSpec((width,), tf.bool),
+        tf.TensorSpec((None, None), tf.float32),
+        tf.TensorSpec((2,), tf.int32),
+        tf.TensorSpec((), tf.float32),
+    )
+
+
+def _batches(stream: SliceStream, batch_size: int, drop_remainder: bool) -> int:
+    counts: dict[tuple[int, int], int] = {}
+    for number, _ in stream.samples:
+        counts[stream.crops[number]] = counts.get(stream.crops[number], 0) + 1
+    batches = sum(n // batch_size if drop_remainder else -(-n // batch_size) for n in counts.values())
+    if not batches:
+        raise UsageError(
+            f"A batch of {batch_size} is larger than the {len(stream.samples)} slices there are and the incomplete "
+            "last batch is dropped. Take a smaller batch size."
+        )
+    return batches
+
+
+def _check_indexed_target(index: Index, target: str | None) -> None:
+    """An index has chosen its target already; another one asked for here would be ignored without a word."""
+    chosen = index.volumes[0].target_key or "kspace"
+    if target not in (None, chosen):
+        raise UsageError(f"The index was made for the target {chosen}, received target={target!r}. Give index_volumes "
+                         "the target wanted.")
+
+
+def _check_memory(index: Index) -> None:
+    for volume in index.volumes:
+        shortage = memory_shortage(volume)
+        if shortage:
+            raise DataError(f"{volume.path}: {shortage}")
+
+
+def _check_arguments(batch_size: Any, channels: Any, scaling: str, nan: str) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
+    if channels not in (1, 3):
+        raise UsageError(f"The channels must be 1 or 3, received {channels!r}.")
+    check_scaling(scaling)
+    if nan not in ("skip", "refuse", "zero"):
+        raise UsageError(f"nan must be skip, refuse or zero, received {nan!r}.")
