@@ -337,8 +337,10 @@ def weights(tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "fragment"), [
     ("other_width.weights.h5", "does not fit"), ("other_model.weights.h5", "Use --model modl"),
-    ("volume.h5", "is a volume of images, not weights"), ("random.h5", "not an HDF5 file"),
-    ("pointer.h5", "git lfs pull"), ("cut.h5", "truncated"), ("missing.h5", "does not exist"), (".", "is a folder"),
+    ("volume.h5", "a volume of images (fastMRI layout, key kspace), not weights"),
+    ("random.h5", "not a weight file"),
+    ("pointer.h5", "git lfs pull"), ("cut.h5", "truncated"), ("missing.h5", "does not exist"),
+    (".", "a folder, expected a file with weights"),
     ("links.h5", "another file"),
 ])
 def test_weights_that_do_not_fit(capsys, data, tmp_path, weights, name, fragment):

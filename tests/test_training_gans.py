@@ -119,8 +119,8 @@ class Deblur(DeblurGAN):  # without batch statistics, which are per replica by d
         return super()._score(images, training=False)
 
 def ct():
-    return Ct(ct_deblur.generator_model(S, 2, 1, dropout=0.0), ct_deblur.discriminator_model(S, 2, 2), 2, content=fixed_vgg(),
-              content_weight=1.0)
+    networks = ct_deblur.generator_model(S, 2, 1, dropout=0.0), ct_deblur.discriminator_model(S, 2, 2)
+    return Ct(*networks, 2, content=fixed_vgg(), content_weight=1.0)
 
 def deblur():
     return Deblur(deblurgan_mri.generator_model(S, 2, 1, dropout=0.0), deblurgan_mri.discriminator_model(S, 2), 2,
@@ -237,7 +237,7 @@ def test_nan_stops_with_the_step_named_and_the_good_weights_kept(build, tmp_path
 
 
 def test_critic_statistics_of_the_frozen_critic():
-    """In the generator's step the critic sees the batch's statistics ("batch") or its moving ones; both leave these alone."""
+    """In the generator's step the critic sees the batch's statistics or its moving ones; both leave these alone."""
     x, y = images()
     values = {}
     for statistics in ("batch", "moving"):

@@ -15,6 +15,9 @@ from .transforms import center_crop
 
 NAMES = ("nmse", "psnr", "ssim")
 SSIM_WINDOW = 7
+_IDENTICAL = 100.0
+_GAUSSIAN_WINDOW, _GAUSSIAN_SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
 
 
 def nmse(target: Any, prediction: Any) -> float:
@@ -61,9 +64,40 @@ def ssim_prediction_range(target: Any, prediction: Any) -> float:
     return ssim_slice(prediction, target)
 
 
-def evaluate_volume(target: Any, prediction: Any) -> dict[str, float]:
-    """nmse, psnr and ssim of one volume."""
-    return {"nmse": nmse(target, prediction), "psnr": psnr(target, prediction), "ssim": ssim(target, prediction)}
+def psnr_uint8(target: Any, prediction: Any) -> float:
+    """Peak signal to noise ratio in dB of grey levels 0 to 255 over the whole volume, 100 where they are equal.
+
+    Reference: KupynOrest/DeblurGAN@2499a87 util/metrics.py `PSNR` on the output of `tensor2im`, uint8 cut from
+    (x + 1) / 2 * 255.
+    """
+    target, prediction = _pair(target, prediction)
+    mse = float(np.mean((target / 255 - prediction / 255) ** 2))
+    return _IDENTICAL if mse == 0 else float(20 * np.log10(1 / np.sqrt(mse)))
+
+
+def ssim_gaussian(target: Any, prediction: Any) -> float:
+    """Structural similarity of images in [0, 1], the mean over all pixels and slices (channels as slices of their own).
+
+    11x11 Gaussian window with sigma 1.5, variance divided by n, C1 = 1e-4, C2 = 9e-4, zeros beyond the image: the border
+    counts, and counts as darker than it is.
+
+    Reference: KupynOrest/DeblurGAN@2499a87 util/metrics.py `SSIM`, its padding window_size // 2 as under Python 2.
+    """
+    target, prediction = _pair(target, prediction)
+    mean_t, mean_p = _gaussian(target), _gaussian(prediction)
+    variance_t, variance_p = _gaussian(target**2) - mean_t**2, _gaussian(prediction**2) - mean_p**2
+    covariance = _gaussian(target * prediction) - mean_t * mean_p
+    luminance = (2 * mean_t * mean_p + _C1) / (mean_t**2 + mean_p**2 + _C1)
+    return float(np.mean(luminance * (2 * covariance + _C2) / (variance_t + variance_p + _C2)))
+
+
+def evaluate_volume(target: Any, prediction: Any, data_range: float | None = None) -> dict[str, float]:
+    """nmse, psnr and ssim of one volume; `data_range` as in `psnr` and `ssim`."""
+    return {
+        "nmse": nmse(target, prediction),
+        "psnr": psnr(target, prediction, data_range),
+        "ssim": ssim(target, prediction, data_range),
+    }
 
 
 def match_target(target: Any, prediction: Any) -> np.ndarray:
@@ -99,3 +133,14 @@ def _ssim_image(target: np.ndarray, prediction: np.ndarray, data_range: float) -
     from skimage.metrics import structural_similarity
 
     return float(structural_similarity(target, prediction, win_size=SSIM_WINDOW, data_range=data_range))
+
+
+def _gaussian(images: np.ndarray) -> np.ndarray:
+    """Gaussian mean around every pixel of (slices, H, W), zeros outside, one axis after the other."""
+    reach = _GAUSSIAN_WINDOW // 2
+    weights = np.exp(-((np.arange(_GAUSSIAN_WINDOW) - reach) ** 2) / (2 * _GAUSSIAN_SIGMA**2))
+    weights /= weights.sum()
+    for axis in (1, 2):
+        padded = np.pad(images, [(reach, reach) if a == axis else (0, 0) for a in range(3)])
+        images = np.lib.stride_tricks.sliding_window_view(padded, _GAUSSIAN_WINDOW, axis) @ weights
+    return images

@@ -16,7 +16,7 @@ from .. import __version__, errors
 from ..errors import TfreconError
 from ..hdf5 import shown
 
-_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "models")
+_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "models", "weights")
 _UNUSABLE = 5
 _INTERRUPTED = 130
 

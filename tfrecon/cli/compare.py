@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .options import add_json, count, print_json, say
-from .train import FREE
-from .training_options import add_losses, add_training, jit_compile, learning_rate, load_index, make_dataset, model_options
+from .runs import FREE, begin_run, check_run
+from .tasks import Part, Task, task_of
+from .training_options import add_losses, add_training, jit_compile, learning_rate, model_options
 
 HELP = "compare losses and optimizers by cross-validation"
 # What may differ between a run and its resumption; the epochs may not, for all curves are as long.
@@ -29,14 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from .train import begin_run, check_run
-
     out = Path(arguments.out)
     check_run(out, arguments, _FREE)
-    index = load_index(arguments, arguments.data)
-    folds = _folds(arguments, index)  # wrong data or arguments are told before anything is written
+    task = task_of(arguments)
+    index = task.index(arguments.data)
+    folds = _folds(task, index)  # wrong data or arguments are told before anything is written
     begin_run(out, arguments, _FREE)
-    series, baseline = _train_all(arguments, index, folds, out)
+    series, baseline = _train_all(task, index, folds, out)
     _write(out, arguments.argv, series, baseline)
     rows = _rows(series, baseline)
     if arguments.json:
@@ -49,23 +49,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 3 if index.skipped else 0
 
 
-def _folds(arguments: argparse.Namespace, index: Any) -> list[tuple[Any, Any]]:
+def _folds(task: Task, index: Any) -> list[tuple[Any, Any]]:
     """(train, validation) datasets of every fold, at their first epoch."""
     from ..data import folds, slice_folds
-    from ..zoo import record_of
 
-    scaling = record_of(arguments.model).scaling
-
-    def pair(parts: tuple[Any, Any], samples: tuple[Any, Any] = (None, None)) -> tuple[Any, Any]:
-        return (make_dataset(arguments, parts[0], True, scaling, samples=samples[0]),
-                make_dataset(arguments, parts[1], False, scaling, samples=samples[1]))
-
-    if arguments.leaking_folds:
-        return [pair((index, index), samples) for samples in slice_folds(index, arguments.folds, arguments.seed)]
-    return [pair(parts) for parts in folds(index, arguments.folds, arguments.seed)]
+    count, seed = task.arguments.folds, task.arguments.seed
+    if task.arguments.leaking_folds:
+        pairs = [tuple(Part(index, samples) for samples in pair) for pair in slice_folds(index, count, seed)]
+    else:
+        pairs = [tuple(map(Part, pair)) for pair in folds(index, count, seed)]
+    side = task.side(Part(index))
+    return [(task.dataset(train, True, side), task.dataset(validation, False, side)) for train, validation in pairs]
 
 
-def _train_all(arguments: argparse.Namespace, index: Any, folds: list, out: Path) -> tuple[dict[str, Any], float]:
+def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str, Any], float]:
     """SSIM (folds, epochs) of every combination; finished ones are kept on disk and not repeated with --resume."""
     from .process import load_tensorflow
 
@@ -75,10 +72,10 @@ def _train_all(arguments: argparse.Namespace, index: Any, folds: list, out: Path
 
     from ..files import write_json
     from ..training import cross_validate
-    from ..zoo import create, record_of
-    from .train import zero_filled_ssim
+    from ..zoo import create
+    from .train import baseline_ssim
 
-    done = out / "series.json"
+    arguments, done = task.arguments, out / "series.json"
     series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}
     options = model_options(arguments)
     for loss in arguments.losses:
@@ -88,18 +85,18 @@ def _train_all(arguments: argparse.Namespace, index: Any, folds: list, out: Path
                 continue
             say(f"{label}: {len(folds)} folds x {arguments.epochs} epochs")
             keras.utils.set_random_seed(arguments.seed)
-            rate = learning_rate(arguments, record_of(arguments.model), int(folds[0][0].cardinality()))
+            rate = learning_rate(arguments, task.record, int(folds[0][0].cardinality()))
             chosen = {**options, "learning_rate": rate, "loss": loss, "optimizer": optimizer,
                       "jit_compile": jit_compile(arguments)}
             scores = cross_validate(
                 lambda: create(arguments.model, preset=arguments.preset, **chosen),  # noqa: B023 called at once
-                _folds(arguments, index),  # anew: every combination sees the same order and the same masks
+                _folds(task, index),  # anew: every combination sees the same order and the same masks
                 arguments.epochs,
                 leaking=arguments.leaking_folds,
             )
             series[label] = scores.tolist()
             write_json(done, series)
-    baseline = float(np.mean([zero_filled_ssim(validation) for _, validation in folds]))
+    baseline = float(np.mean([baseline_ssim(validation) for _, validation in folds]))
     return {label: np.array(scores) for label, scores in series.items()}, baseline
 
 

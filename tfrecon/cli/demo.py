@@ -1,6 +1,6 @@
 """The whole way on made-up data, without a download: phantoms, training, reconstruction, judgement, report.
 
-Exits with 1 if the network is not better than zero-filling.
+Exits with 1 if the network is not better than doing nothing.
 """
 
 from __future__ import annotations
@@ -11,42 +11,49 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .options import acceleration, add_json, count, print_json, say, seed
+from .demo_tasks import MaskedDemo, demo_of
+from .options import acceleration, add_json, count, positive, print_json, say, seed
+from .runs import WEIGHTS
+from .tasks import Part, task_of
 
 HELP = "see everything work in about two minutes"
 _MARKER = "demo.json"
+_REPEATED = ("model", "epochs", "volumes", "slices", "size", "acceleration", "blur_length", "seed")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="tfrecon-demo", metavar="DIR", help="(tfrecon-demo)")
+    parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--epochs", type=count, default=20, help="(20)")
     parser.add_argument("--volumes", type=count, default=12, help="phantom volumes, a quarter of the people held out (12)")
     parser.add_argument("--slices", type=count, default=8, help="per volume (8)")
     parser.add_argument("--size", type=count, default=128, help="side of the images, at least 64 (128)")
     parser.add_argument("--acceleration", type=acceleration, default=4, metavar="R", help="(4)")
+    parser.add_argument("--blur-length", type=positive, default=12.0, metavar="N", help="of CT's motion, in pixels (12)")
     parser.add_argument("--seed", type=seed, default=0, help="(0)")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data import index_volumes, split, write_demo_volumes
+    from ..data import split
     from ..files import write_json
+    from ..zoo import check_trainable
 
     out = Path(arguments.out)
     began = time.monotonic()
+    check_trainable(arguments.model, "small")
     _check_folder(out)
+    demo = demo_of(arguments, out)
     write_json(out / _MARKER, {"tfrecon demo": arguments.argv})
-    made = write_demo_volumes(out / "data", arguments.volumes, arguments.slices, arguments.size, arguments.seed)
-    _keep_only(made, out / "data")
-    say(f"1/4 made {arguments.volumes} phantom volumes in {out / 'data'}")
-    index = index_volumes(out / "data", "reconstruction_esc")
-    train, validation = split(index, (3 / 4, 1 / 4), arguments.seed)
-    say("2/4 training a small U-Net GAN")
+    _keep_only(demo.make(), out / "data")
+    say(f"1/4 made {arguments.volumes} {demo.what} in {out / 'data'}")
+    train, validation = map(Part, split(demo.index(), (3 / 4, 1 / 4), arguments.seed))
+    say(f"2/4 training a small {arguments.model}")
     trained = _train(arguments, out, train, validation)
     say("3/4 reconstructing and judging the held-out volumes")
-    evaluation = _reconstruct(arguments, out, validation)
+    evaluation = _reconstruct(demo, validation)
     seconds = time.monotonic() - began
-    report = _report(arguments, out, validation, evaluation, trained, seconds)
+    report = _report(demo, validation, evaluation, trained, seconds)
     return _finish(arguments, evaluation, report, seconds)
 
 
@@ -68,54 +75,47 @@ def _keep_only(made: Iterable[Path], folder: Path) -> None:
             stale.unlink()
 
 
-def _train(arguments: argparse.Namespace, out: Path, train: Any, validation: Any) -> dict[str, Any]:
+def _train(arguments: argparse.Namespace, out: Path, train: Part, validation: Part) -> dict[str, Any]:
     from .train import configure as train_arguments
     from .train import train_model
 
     parser = argparse.ArgumentParser()
     train_arguments(parser)
     options = parser.parse_args([
-        "--data", str(out / "data"), "--out", str(out / "train"), "--preset", "small", "--overwrite",
+        "--data", str(out / "data"), "--out", str(out / "train"), "--model", arguments.model, "--preset", "small",
+        "--overwrite", "--blur-length", str(arguments.blur_length),
         "--epochs", str(arguments.epochs), "--decay", "0.85", "--seed", str(arguments.seed),
         "--acceleration", str(arguments.acceleration),
     ])
     options.argv = arguments.argv
-    return train_model(options, out / "train", train, validation)
+    return train_model(task_of(options), out / "train", train, validation)
 
 
-def _reconstruct(arguments: argparse.Namespace, out: Path, validation: Any) -> Any:
-    from ..data import Masking, SliceReader
-    from ..reconstruction import Settings, evaluate_folder, reconstruct_folder
+def _reconstruct(demo: MaskedDemo, validation: Part) -> Any:
     from ..zoo import create
 
-    model = create("unet_gan", weights=out / "train" / "generator.weights.h5")
-    masking = Masking(arguments.acceleration)
-    settings = Settings(masking, attributes={"model": "unet_gan"})
-    with SliceReader() as reader:
-        outcomes = reconstruct_folder(
-            validation, out / "reconstructions", model.predict_on_batch, settings, reader, overwrite=True, strict=True
-        )
-        _keep_only([outcome.path for outcome in outcomes], out / "reconstructions")
-    return evaluate_folder(out / "reconstructions", [v.path for v in validation.volumes], masking)
+    model = create(demo.record.name, weights=demo.out / "train" / WEIGHTS)
+    outcomes = demo.reconstruct(model.predict_on_batch, validation)
+    _keep_only([outcome.path for outcome in outcomes], demo.results)
+    return demo.evaluate(validation)
 
 
-def _report(
-    arguments: argparse.Namespace, out: Path, validation: Any, evaluation: Any, trained: dict[str, Any], seconds: float
-) -> Path:
-    from ..data import Masking
+def _report(demo: MaskedDemo, validation: Part, evaluation: Any, trained: dict[str, Any], seconds: float) -> Path:
     from .report_page import write_report
 
+    arguments, record = demo.arguments, demo.record
+    named = (f"--{name.replace('_', '-')} {getattr(arguments, name)}" for name in _REPEATED)
     return write_report(
-        out / "report.html",
+        demo.out / "report.html",
         title="tfrecon demo",
-        subtitle=f"U-Net GAN on phantoms, {arguments.acceleration}x undersampled, seed {arguments.seed}",
+        subtitle=f"{record.summary} On phantoms, seed {arguments.seed}",
         evaluation=evaluation,
-        pairs={v.name: (str(out / "reconstructions" / v.name), v.path) for v in validation.volumes},
-        masking=Masking(arguments.acceleration),
+        triples=demo.triples(validation),
+        panel=demo.panel(validation, next(iter(evaluation.volumes))),
         facts={**trained, "total seconds": round(seconds, 1)},
-        curves=out / "train" / "curves.png",
-        command=f"tfrecon demo --epochs {arguments.epochs} --volumes {arguments.volumes} --slices {arguments.slices} "
-                f"--size {arguments.size} --acceleration {arguments.acceleration} --seed {arguments.seed}",
+        curves=demo.out / "train" / "curves.png",
+        command=f"tfrecon demo {' '.join(named)}",
+        source=record.source,
     )
 
 
@@ -124,7 +124,7 @@ def _finish(arguments: argparse.Namespace, evaluation: Any, report: Path, second
 
     below = evaluation.below_baseline()
     rows = evaluation.summary()
-    rows[1]["name"] = "unet_gan"
+    rows[1]["name"] = arguments.model
     if arguments.json:
         print_json({"mean": rows, "below_baseline": below, "report": str(report.resolve()), "seconds": round(seconds, 1)})
     else:

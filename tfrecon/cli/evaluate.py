@@ -1,11 +1,15 @@
-"""Judge reconstructions against their targets in fastMRI's definitions, with the zero-filled row first."""
+"""Judge reconstructions against their targets, with the row of doing nothing first: zero-filled k-space, or blurred CT.
+
+Metrics are fastMRI's; those of CT are taken on the windowed images with the window as data range.
+"""
 
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any
 
-from .options import add_json, add_mask, masking, print_json, say
+from .options import add_blur, add_json, add_mask, masking, print_json, say
 
 HELP = "judge reconstructions against targets"
 
@@ -16,19 +20,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target-key", metavar="KEY", help="(reconstruction_esc, else reconstruction_rss)")
     parser.add_argument("--prediction-key", default="reconstruction", metavar="KEY", help="(reconstruction)")
     add_mask(parser)
+    add_blur(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..reconstruction import evaluate_folder
+    from ..data.ct import Blurring
+    from ..reconstruction import evaluate_folder, evaluate_images
 
-    result = evaluate_folder(
-        arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
-    )
+    if arguments.window or _about_images(arguments.predictions):
+        rule = Blurring(max_length=arguments.blur_length, seed=arguments.mask_seed)
+        result = evaluate_images(arguments.predictions, arguments.target, arguments.window, rule, arguments.target_key)
+    else:
+        result = evaluate_folder(
+            arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
+        )
     show(result, arguments.json)
     if result.unreadable:
         return 3
     return 0 if result.complete else 1
+
+
+def _about_images(path: str) -> bool:
+    """Whether the predictions are CT: no HDF5, or HDF5 that says so."""
+    from ..data.ct.find import find_images
+    from ..errors import DataError
+    from ..hdf5 import open_hdf5, read_attributes
+
+    for first, _, kind in find_images(path)[0]:
+        if kind != "hdf5":
+            return True
+        with suppress(DataError), open_hdf5(first) as file:  # the next one may be readable
+            return read_attributes(file).get("task") == "blur"
+    return False
 
 
 def show(result: Any, as_json: bool) -> None:

@@ -81,6 +81,14 @@ def masking(arguments: argparse.Namespace) -> Masking:
     return Masking(arguments.acceleration, arguments.center_fraction, arguments.mask_type, arguments.mask_seed)
 
 
+def add_blur(parser: argparse.ArgumentParser) -> Any:
+    """The window CT is seen through, and the length of the blur; returns the group, for a command's own."""
+    group = parser.add_argument_group("CT")
+    group.add_argument("--window", metavar="NAME", help='brain, bone, lung, ..., "grey", or CENTRE,WIDTH (soft_tissue)')
+    group.add_argument("--blur-length", type=positive, default=60.0, metavar="N", help="of the path, in pixels (60)")
+    return group
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How foreign files are read."""
     group = parser.add_argument_group("reading")

@@ -27,7 +27,7 @@ def prepare() -> None:
     tenth of its time and, on some machines, a training step much more (benchmarks/README.md). Only commands do this to
     their own process; importing the package changes nothing.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its optimiser complains about graphs it then leaves alone
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name must not break a terminal without its letters
     if platform.libc_ver()[0] == "glibc":

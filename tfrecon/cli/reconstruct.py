@@ -1,24 +1,24 @@
-"""Reconstruct a file or folder of undersampled k-space: one HDF5 file with `reconstruction` per input.
+"""Reconstruct a file or folder: undersampled k-space, or motion-blurred CT; one result per input.
 
-Fully sampled volumes are undersampled first, with the mask given; volumes that are undersampled already are taken as
-they are. The inputs are only ever read.
+Fully sampled k-space is undersampled first, with the mask given; k-space that is undersampled already is taken as it is.
+CT (DICOM, NIfTI, PNG, HDF5) is taken as it is, or with --blur blurred first. The inputs are only ever read.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from .options import add_existing, add_json, add_mask, add_reading, count, masking, print_json, report_skipped, say
+from .options import add_blur, add_existing, add_json, add_mask, add_reading, count, masking, print_json, report_skipped, say
+from .trained import Lazy, check_weights
 
 HELP = "reconstruct a file or folder"
+FORMATS = ("same", "hdf5", "dicom", "nifti", "png")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="HDF5 file or folder with kspace")
+    parser.add_argument("input", metavar="IN", help="file or folder: HDF5 with kspace, or CT images")
     parser.add_argument("output", metavar="OUT", help="folder for the results")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--weights", metavar="FILE", help="weights written by `tfrecon train`, or any strict fit")
@@ -28,86 +28,61 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_existing(parser, "replace existing results", "keep the results that are complete")
     parser.add_argument("--nan", choices=["refuse", "zero"], default="refuse", help="what to do with NaN (refuse)")
     add_reading(parser)
+    group = add_blur(parser)
+    group.add_argument("--blur", action="store_true", help="blur sharp images first, seeded by file name, to judge a model")
+    group.add_argument("--format", choices=FORMATS, default="hdf5", help="of the results (hdf5)")
+    group.add_argument("--tile", type=count, metavar="N", help="side of the tiles large slices are cut into (whole slices)")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data import SliceReader, index_volumes
-    from ..reconstruction import Settings, reconstruct_folder
+    from ..zoo import record_of
 
+    record = record_of(arguments.model)
     card = check_weights(arguments)
-    index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
-    report_skipped(index)
-    facts = {"model": arguments.model, "weights_sha256": card.pop("sha256", "")}
-    settings = Settings(masking(arguments), arguments.crop, card.get("scaling", "zero_filled_max"),
-                        arguments.batch_size, facts)
+    index, results, close = (_images if record.task == "blur" else _volumes)(arguments, record, card)
     began, outcomes = time.monotonic(), []
-    with SliceReader(arguments.complex_axis, arguments.nan, arguments.shift) as reader:
-        results = reconstruct_folder(index, arguments.output, _Lazy(arguments), settings, reader, arguments.overwrite,
-                                     arguments.resume, arguments.strict)
+    with close:
         for outcome in results:
             outcomes.append(outcome)
             say(f"[{len(outcomes)}/{len(index.volumes)}] {outcome.name}: {outcome.error or outcome.note or 'done'}")
     return _finish(arguments, index, outcomes, time.monotonic() - began)
 
 
-def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Look at the weights before anything heavy happens; fill the acceleration in and warn where it differs."""
-    from ..data import SCALINGS
-    from ..errors import UsageError, WeightsError
-    from ..weights import read_card, sha256_of
-    from ..zoo import record_of
+def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Undersampled k-space: (index, outcomes as they come, reader)."""
+    from ..data import SliceReader, index_volumes
+    from ..reconstruction import Settings, reconstruct_folder
 
-    record = record_of(arguments.model)
-    if record.make is None or not arguments.weights:
-        if record.make is not None:
-            raise UsageError(f"{arguments.model} needs --weights FILE; a network without them shows noise. `tfrecon "
-                             "train` makes some, and --model zero_filled needs none.")
-        arguments.acceleration = arguments.acceleration or 4
-        return {"scaling": record.scaling}
-    with _about_weights():
-        card, digest = read_card(arguments.weights), sha256_of(arguments.weights)
-    if card.get("model", arguments.model) != arguments.model:
-        raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
-    scaling = card.get("scaling", record.scaling)
-    if scaling not in SCALINGS:
-        raise WeightsError(f"{arguments.weights}: its card asks for a scaling that does not exist ({scaling!r}).")
-    trained = card.get("acceleration")
-    if trained and arguments.acceleration and trained != arguments.acceleration:
-        say(f"warning: the weights were trained at {trained}x and the data are taken at {arguments.acceleration}x")
-    arguments.acceleration = arguments.acceleration or trained or 4
-    return {"scaling": scaling, "sha256": digest}
+    index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
+    report_skipped(index)
+    settings = Settings(masking(arguments), arguments.crop, card["scaling"], record.channels,
+                        record.multiple_for(card.get("options", {})), arguments.batch_size, _facts(arguments, card))
+    reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
+    return index, reconstruct_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
+                                     arguments.resume, arguments.strict), reader
 
 
-@contextmanager
-def _about_weights() -> Iterator[None]:
-    """A missing or broken weight file is an error of the weights, not of the volume that happened to need them."""
-    from ..errors import DataError, WeightsError
+def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Blurred CT: (index, outcomes as they come, reader)."""
+    from ..data.ct import Blurring, ImageReader, index_images
+    from ..data.ct.window import DEFAULT
+    from ..reconstruction import ImageSettings, reconstruct_images
 
-    try:
-        yield
-    except DataError as error:
-        raise WeightsError(str(error)) from error
+    window = arguments.window or card.get("window", DEFAULT)
+    index = index_images(arguments.input, window, arguments.strict, arguments.key)
+    report_skipped(index)
+    length = card.get("blur_length", arguments.blur_length)
+    settings = ImageSettings(window, record.channels, record.multiple_for(card.get("options", {})), arguments.tile,
+                             batch_size=arguments.batch_size, blurring=Blurring(max_length=length) if arguments.blur else None,
+                             attributes=_facts(arguments, card))
+    reader = ImageReader("air" if arguments.nan == "zero" else arguments.nan)
+    return index, reconstruct_images(index, arguments.output, Lazy(arguments), settings, reader, arguments.format,
+                                     arguments.overwrite, arguments.resume, arguments.strict), reader
 
 
-class _Lazy:
-    """The model, built when the first batch comes: wrong paths and existing results are told before TensorFlow loads."""
-
-    def __init__(self, arguments: argparse.Namespace):
-        self.arguments = arguments
-        self.model: Any = None
-
-    def __call__(self, images: Any) -> Any:
-        if self.model is None:
-            from ..zoo import create
-            from .process import load_tensorflow
-
-            if self.arguments.weights:
-                load_tensorflow()
-            with _about_weights():
-                model = create(self.arguments.model, weights=self.arguments.weights)
-            self.model = getattr(model, "predict_on_batch", model)
-        return self.model(images)
+def _facts(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
+    return {"model": arguments.model, "weights_sha256": card.get("sha256", "")}
 
 
 def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seconds: float) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 _STRIP_VOLUMES = 3
+# (doing nothing, prediction, target) of a volume by name, each (slices, H, W).
+Triples = Callable[[str], tuple[Any, Any, Any]]
 
 
 def write_report(
@@ -15,21 +18,23 @@ def write_report(
     title: str,
     subtitle: str,
     evaluation: Any,
-    pairs: dict[str, tuple[str, str]],
-    masking: Any,
+    triples: Triples,
+    panel: Any,
     facts: dict[str, Any],
     curves: Path | None,
     command: str,
+    source: str,
 ) -> Path:
     """Write one self-contained HTML page.
 
     Args:
         evaluation: a `reconstruction.Evaluation`.
-        pairs: volume name -> (prediction file, target file).
-        masking: the rule of the zero-filled images.
+        triples: gives the images of a volume.
+        panel: a figure of the way of one slice, or None.
         facts: shown as they are; no identifiers.
         curves: PNG of the training, or None.
         command: what repeats the run.
+        source: the original system.
     """
     from ..report import Code, KeyValues, Picture, Section, Text, write_html
     from .process import PACKAGES, device, version_of
@@ -37,14 +42,16 @@ def write_report(
     versions = {name: version_of(name) for name in ("tfrecon", *PACKAGES)}
     sections = [
         Section("Scores", _score_blocks(evaluation)),
-        Section("From k-space to error", [_panel(pairs, evaluation, masking)]),
-        Section("Slices", [_strip(pairs, evaluation, masking)]),
+        Section("Slices", [_strip(triples, evaluation)]),
         Section("Run", [KeyValues({**_readable(facts), **versions, "device": device()})]),
         Section("How to repeat this", [Code(command), Text(
-            "The original system: seed 001, after milesial/Pytorch-UNet. Research software, not a medical device.")]),
+            f"The original system: {source}. Research software, not a medical device.")]),
     ]
     if curves is not None:
-        sections.insert(3, Section("Training", [Picture(curves, "Losses and validation scores per epoch.")]))
+        sections.insert(2, Section("Training", [Picture(curves, "Losses and validation scores per epoch.")]))
+    if panel is not None:
+        name = next(iter(evaluation.volumes))
+        sections.insert(1, Section("From k-space to error", [Picture(panel, f"{name}, middle slice.")]))
     return write_html(path, title, sections, subtitle)
 
 
@@ -63,37 +70,14 @@ def _score_blocks(evaluation: Any) -> list[Any]:
         blocks.insert(0, Text(f"Worse than doing nothing in {', '.join(below)}. Do not use it.", warning=True))
     for name, reason in {**evaluation.failed, **evaluation.notes}.items():
         blocks.append(Text(f"{name}: {reason}", warning=True))
-    methods = ("zero_filled", "prediction")
+    methods = (evaluation.baseline, "prediction")
     per_volume = [{"name": f"{name}, {method}", **scores[method]}
                   for name, scores in evaluation.volumes.items() for method in methods if scores[method]]
     blocks.append(metrics_table_block(per_volume, caption="By volume."))
     return blocks
 
 
-def _load(pair: tuple[str, str], masking: Any) -> tuple[Any, Any, Any, Any]:
-    """(zero-filled, prediction, target, mask) of a volume."""
-    from ..reconstruction import load_pair, load_zero_filled
-
-    truth, prediction = load_pair(*pair, None, "reconstruction")
-    baseline, mask = load_zero_filled(*pair, truth.shape[1:], masking)
-    return baseline, prediction, truth, mask
-
-
-def _panel(pairs: dict[str, tuple[str, str]], evaluation: Any, masking: Any) -> Any:
-    from ..data import SliceReader, index_volumes
-    from ..report import Picture, reconstruction_panel
-
-    name = next(iter(evaluation.volumes))
-    baseline, prediction, truth, mask = _load(pairs[name], masking)
-    middle = len(truth) // 2
-    volume = index_volumes(pairs[name][1]).volumes[0]
-    with SliceReader() as reader:
-        kspace = reader.kspace(volume, middle)
-    figure = reconstruction_panel(kspace, mask, baseline[middle], prediction[middle], truth[middle])
-    return Picture(figure, f"{name}, slice {middle}.")
-
-
-def _strip(pairs: dict[str, tuple[str, str]], evaluation: Any, masking: Any) -> Any:
+def _strip(triples: Triples, evaluation: Any) -> Any:
     """Best, median and worst volume by SSIM."""
     from ..report import Picture, strip
 
@@ -101,8 +85,8 @@ def _strip(pairs: dict[str, tuple[str, str]], evaluation: Any, masking: Any) -> 
     chosen = [ranked[i] for i in sorted({round(i) for i in np.linspace(0, len(ranked) - 1, _STRIP_VOLUMES)})]
     rows, titles = [], []
     for name in chosen:
-        baseline, prediction, truth, _ = _load(pairs[name], masking)
+        baseline, prediction, truth = triples(name)
         middle = len(truth) // 2
         rows.append((baseline[middle], prediction[middle], truth[middle]))
         titles.append(f"{name}\nslice {middle}")
-    return Picture(strip(rows, titles), "Best, median and worst volume: zero-filled input, output, target, error.")
+    return Picture(strip(rows, titles), "Best, median and worst volume: input, output, target, error.")

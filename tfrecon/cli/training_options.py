@@ -1,22 +1,23 @@
-"""The arguments of the commands that train, and the datasets they describe."""
+"""The arguments of the commands that train, and the model options they describe."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import json
 from typing import Any
 
-from .options import add_existing, add_mask, add_reading, count, masking, not_negative, positive, report_skipped, seed
+from .options import add_blur, add_existing, add_mask, add_reading, count, not_negative, positive, seed
 
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
 OPTIMIZER_NAMES = ("adam", "adamw", "adagrad")
+CONTENTS = ("perceptual", "l1", "mse")
 _JIT = {"auto": "auto", "on": True, "off": False}
 
 
 def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> None:
     """Data, model and optimisation arguments; `preset` and `epochs` are the defaults."""
-    parser.add_argument("--data", required=True, metavar="DIR", help="file or folder of fully sampled k-space")
+    parser.add_argument("--data", required=True, metavar="DIR", help="file or folder: fully sampled k-space, sharp CT")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the run writes")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset})")
@@ -27,13 +28,19 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
                         help="factor of the learning rate after every epoch (1: constant, as the original)")
     parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
     parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
+    parser.add_argument("--content", choices=CONTENTS, help="content loss of the DeblurGANs (the preset's)")
+    parser.add_argument("--vgg-weights", metavar="FILE", help="ImageNet weights of the perceptual loss (downloaded)")
+    parser.add_argument("--set", type=option, action="append", default=[], metavar="NAME=VALUE",
+                        help="any other option of the model, as ngf=32; may be repeated")
+    parser.add_argument("--visits", type=count, default=1, metavar="N", help="how often an epoch visits each slice (1)")
     parser.add_argument("--jit", choices=sorted(_JIT), default="auto", help="XLA; auto: on with a GPU (auto)")
-    parser.add_argument("--target", metavar="KEY", help='target images, or "kspace" to compute them (reconstruction_esc)')
-    parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size)")
+    parser.add_argument("--target", metavar="KEY", help='targets, or "kspace" to compute them (reconstruction_esc; CT: hu)')
+    parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size; GANs: 256)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")
     parser.add_argument("--seed", type=seed, default=0, help="of weights, order, masks and splits (0)")
     add_existing(parser, "replace an existing run", "go on with an interrupted run")
     add_mask(parser, "--mask-seed")
+    add_blur(parser)
     add_reading(parser)
 
 
@@ -47,11 +54,22 @@ def add_losses(parser: argparse.ArgumentParser, several: bool) -> None:
         parser.add_argument("--optimizer", choices=OPTIMIZER_NAMES, help="(the preset's)")
 
 
+def option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON where it is some, else as text."""
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, received {text}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options given on the command line, without those left to the preset."""
-    names = ("learning_rate", "width", "reconstruction_weight", "loss", "optimizer")
+    names = ("learning_rate", "width", "reconstruction_weight", "loss", "optimizer", "content", "vgg_weights")
     given = {name: getattr(arguments, name, None) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
+    return {**{name: value for name, value in given.items() if value is not None}, **dict(arguments.set)}
 
 
 def learning_rate(arguments: argparse.Namespace, record: Any, steps: int) -> Any:
@@ -69,47 +87,3 @@ def learning_rate(arguments: argparse.Namespace, record: Any, steps: int) -> Any
 
 def jit_compile(arguments: argparse.Namespace) -> Any:
     return _JIT[arguments.jit]
-
-
-def load_index(arguments: argparse.Namespace, path: str) -> Any:
-    """The index of a folder, cut to --max-volumes, what is skipped said on stderr."""
-    from ..data import index_volumes
-
-    target = arguments.target or "reconstruction_esc"
-    index = _fitting(index_volumes(path, target, arguments.key, arguments.strict, arguments.complex_axis))
-    report_skipped(index)
-    return replace(index, volumes=index.volumes[: arguments.max_volumes])
-
-
-def _fitting(index: Any) -> Any:
-    """The index without the volumes that need more memory than there is."""
-    from ..data import Skipped, memory_shortage
-    from ..errors import DataError
-
-    shortages = {v.name: memory_shortage(v) for v in index.volumes}
-    large = tuple(Skipped(name, sentence) for name, sentence in shortages.items() if sentence)
-    if len(large) == len(index.volumes):
-        raise DataError(f"no volume fits into memory: {large[0].name}: {large[0].reason}")
-    volumes = tuple(v for v in index.volumes if not shortages[v.name])
-    return replace(index, volumes=volumes, skipped=(*index.skipped, *large))
-
-
-def make_dataset(arguments: argparse.Namespace, index: Any, training: bool, scaling: str, **options: Any) -> Any:
-    """Training data: shuffled, fresh masks. Validation data: in order, masks by --mask-seed, with the data ranges."""
-    from ..data import create_paired_dataset
-
-    rule = masking(arguments)
-    how = {"shuffle": True, "mask_seed": None} if training else {"metadata": True, "mask_seed": rule.seed}
-    return create_paired_dataset(
-        index,
-        batch_size=arguments.batch_size,
-        accelerations=rule.accelerations,
-        center_fractions=rule.center_fractions,
-        mask_type=rule.mask_type,
-        crop=arguments.crop,
-        scaling=scaling,
-        seed=arguments.seed,
-        complex_axis=arguments.complex_axis,
-        shift=arguments.shift,
-        **{**how, **options},
-    )

@@ -12,7 +12,7 @@ from .masking import Masking, choose_mask
 from .memory import memory_shortage
 from .output import check_folder, is_complete, save_reconstruction
 from .pairs import create_paired_dataset
-from .phantoms import write_demo_volumes
+from .phantoms import write_demo_ct, write_demo_volumes
 from .scaling import SCALINGS, array_scale, check_scaling, from_network, to_network
 from .slices import SliceReader
 from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split, split_slices
@@ -23,5 +23,5 @@ __all__ = [
     "SliceReader", "Volume", "array_scale", "blur_pairs", "check_folder", "check_no_shared_patient", "check_scaling",
     "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds", "from_network", "index_images",
     "index_volumes", "is_complete", "masked_pairs", "memory_shortage", "output_size", "pseudonyms", "save_reconstruction",
-    "slice_folds", "split", "split_slices", "to_network", "write_demo_volumes",
+    "slice_folds", "split", "split_slices", "to_network", "write_demo_ct", "write_demo_volumes",
 ]

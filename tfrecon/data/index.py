@@ -60,6 +60,11 @@ class Volume:
         return self.kspace_key in _UNDERSAMPLED_KEYS
 
     @property
+    def stamps(self) -> tuple[tuple[int, int], ...]:
+        """The stamps of all files a volume lies in: one here, or none."""
+        return (self.stamp,) if self.stamp else ()
+
+    @property
     def patient(self) -> str:
         """What volumes of one person share, so that a split keeps them together."""
         return str(self.attributes.get("patient_id", "")).strip() or self.name

@@ -75,8 +75,8 @@ def masked_pairs(
         strict: raise for the first unusable file instead of leaving it out.
 
     Returns:
-        `tf.data.Dataset` of float32 (N, h, w, channels) pairs, cardinality known from headers. Slices of different sizes come
-        in batches of their own.
+        `tf.data.Dataset` of float32 (N, h, w, channels) pairs, cardinality known from headers. Slices of different
+        sizes come in batches of their own.
 
     Raises:
         UsageError: an argument is out of range. DataError: no usable volume, or none of the wanted kind.

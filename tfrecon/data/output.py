@@ -18,7 +18,11 @@ DATASET = "reconstruction"
 
 
 def save_reconstruction(
-    path: Any, reconstruction: np.ndarray, mask: np.ndarray | None = None, attributes: Mapping[str, Any] | None = None
+    path: Any,
+    reconstruction: np.ndarray,
+    mask: np.ndarray | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    alias: str | None = None,
 ) -> Path:
     """Write one volume as HDF5 with the dataset `reconstruction`.
 
@@ -27,6 +31,7 @@ def save_reconstruction(
         reconstruction: real (slices, H, W), finite; written as float32, in the units of the k-space.
         mask: bool (W,) that was applied, kept as dataset `mask`.
         attributes: plain values for the file's attributes; never patient identifiers.
+        alias: a second name for the dataset, the same array: the course's `recon_4af` for `kspace_4af`.
 
     Raises:
         DataError: the array is not a finite volume.
@@ -38,6 +43,8 @@ def save_reconstruction(
                         f"with {np.count_nonzero(~np.isfinite(reconstruction))} values that are not finite.")
     with replace_when_complete(path, reconstruction.nbytes) as part, h5py.File(part, "w") as file:
         file[DATASET] = reconstruction.astype(np.float32, copy=False)
+        if alias is not None:
+            file[alias] = file[DATASET]  # a hard link: no second copy
         if mask is not None:
             file["mask"] = np.asarray(mask, bool)
         file.attrs.update(attributes or {})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UsageError
+from .ct.pairs import blur_pairs
 from .masked_pairs import masked_pairs
 
-TASKS = {"masked": masked_pairs}
+TASKS = {"masked": masked_pairs, "blur": blur_pairs}
 
 
 def create_paired_dataset(
@@ -17,7 +18,8 @@ def create_paired_dataset(
 
     Args:
         path: file, folder, list of them, or an index of the task.
-        task: "masked": zero-filled image of undersampled single-coil k-space against the full one (`masked_pairs`).
+        task: "masked": zero-filled image of undersampled single-coil k-space against the full one (`masked_pairs`);
+            "blur": motion-blurred CT against the sharp one (`ct.blur_pairs`).
         batch_size: at least 1.
         target: key of the target images; None: the task's own default.
         options: of the task's function, which documents them.

@@ -125,3 +125,25 @@ def write_demo_volumes(folder: str | os.PathLike, volumes: int = 8, slices: int 
     if volumes < 1:
         raise UsageError(f"volumes: expected at least 1, received {volumes}; ask for one volume or more.")
     return [_demo_file(Path(folder), volume, slices, size, seed) for volume in range(volumes)]
+
+
+def write_demo_ct(folder: str | os.PathLike, volumes: int = 8, slices: int = 8, size: int = 128, seed: int = 0) -> list[Path]:
+    """Write CT-like volumes and return their paths, sorted: the same cartoons, their grey levels taken for tissue.
+
+    Each file holds `hu` float32 (slices, size, size): air at -1000 HU, tissue from 0 to 150 HU, with noise. Attributes and
+    arguments as `write_demo_volumes`.
+    """
+    _check("brain", (size, size), slices)
+    if volumes < 1:
+        raise UsageError(f"volumes: expected at least 1, received {volumes}; ask for one volume or more.")
+    return [_demo_ct_file(Path(folder), volume, slices, size, seed) for volume in range(volumes)]
+
+
+def _demo_ct_file(folder: Path, volume: int, slices: int, size: int, seed: int) -> Path:
+    patient = max(volume - 1, 0)
+    anatomy = list(ANATOMIES)[patient % len(ANATOMIES)]
+    magnitude = np.abs(_volume((size, size), slices, anatomy, (seed, patient), (seed, volume, 1), 0.005, 1.0, size))
+    hu = -1000 + 1000 * np.minimum(magnitude / 0.05, 1) + 150 * np.maximum(magnitude - 0.05, 0) / 0.95
+    path = folder / f"demo_{volume + 1:02d}_{anatomy}.h5"
+    _write(path, {"hu": hu.astype(np.float32)}, {"demo": True, "patient_id": f"demo-{patient + 1:02d}"})
+    return path

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, UsageError
 from ..hdf5 import shown
-from .index import Index, Volume
 
 Sample = tuple[int, int]
+# An `Index` or `ImageIndex`: a dataclass with `volumes` and `skipped`, its volumes with `name`, `patient` and `slices`.
+AnyIndex = Any
+AnyVolume = Any
 
 
-def split(index: Index, fractions: Sequence[float] = (0.8, 0.2), seed: int = 0) -> tuple[Index, ...]:
+def split(index: AnyIndex, fractions: Sequence[float] = (0.8, 0.2), seed: int = 0) -> tuple[AnyIndex, ...]:
     """Cut an index into parts by patient.
 
     Args:
-        index: volumes from `index_volumes`.
+        index: volumes from `index_volumes` or `index_images`.
         fractions: positive, summing to 1: the share of PATIENTS of each part, every part at least one.
         seed: of the shuffling of patients.
 
@@ -26,15 +29,12 @@ def split(index: Index, fractions: Sequence[float] = (0.8, 0.2), seed: int = 0) 
         UsageError: the fractions do not sum to 1.
         DataError: fewer patients than parts.
     """
-    if any(not f > 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
-        raise UsageError(f"The fractions must be positive and sum to 1, received {tuple(fractions)}.")
+    _check_fractions(fractions)
     groups = _patients(index, len(fractions), f"{len(fractions)} parts need", seed)
-    ends = np.maximum(np.round(np.cumsum(fractions) * len(groups)).astype(int), np.arange(1, len(fractions) + 1))
-    ends = np.minimum(ends, len(groups) - np.arange(len(fractions))[::-1])
-    return tuple(_part(index, groups[a:b]) for a, b in zip([0, *ends[:-1]], ends))
+    return tuple(_part(index, groups[a:b]) for a, b in _cuts(fractions, len(groups)))
 
 
-def folds(index: Index, count: int = 3, seed: int = 0) -> list[tuple[Index, Index]]:
+def folds(index: AnyIndex, count: int = 3, seed: int = 0) -> list[tuple[AnyIndex, AnyIndex]]:
     """(train, validation) of each fold, by patient; every patient is validated on exactly once.
 
     Raises:
@@ -51,7 +51,7 @@ def folds(index: Index, count: int = 3, seed: int = 0) -> list[tuple[Index, Inde
     ]
 
 
-def slice_folds(index: Index, count: int = 3, seed: int = 0) -> list[tuple[list[Sample], list[Sample]]]:
+def slice_folds(index: AnyIndex, count: int = 3, seed: int = 0) -> list[tuple[list[Sample], list[Sample]]]:
     """Seed 001's folds: the shuffled list of SLICES cut into contiguous parts. They leak: neighbours of a validation
     slice, nearly equal to it, are trained on. For reproducing the seed's figures only.
 
@@ -69,12 +69,39 @@ def slice_folds(index: Index, count: int = 3, seed: int = 0) -> list[tuple[list[
     return [([s for j, part in enumerate(parts) if j != i for s in part], parts[i]) for i in range(count)]
 
 
-def all_samples(index: Index) -> list[Sample]:
+def split_slices(
+    index: AnyIndex, fractions: Sequence[float] = (0.8, 0.2), allow_leak: bool = False
+) -> tuple[list[Sample], ...]:
+    """Cut the SLICES of all volumes, in order, into runs, for data of one person. It leaks: all parts show that person.
+
+    Runs and not a shuffle, so that at least only the slices at the cuts have neighbours on the other side.
+
+    Args:
+        fractions: positive, summing to 1: the share of the slices of each part.
+        allow_leak: must be True: whoever cuts by slice says so.
+
+    Returns:
+        Samples (volume number, slice number) of each part, at least one in every part.
+
+    Raises:
+        UsageError: the leak is not allowed, or the fractions do not sum to 1. DataError: fewer slices than parts.
+    """
+    _check_fractions(fractions)
+    if not allow_leak:
+        raise UsageError("A split by slice puts one person on both sides, which inflates every score. Split by patient, or "
+                         "allow it knowingly with allow_leak=True (--allow-leak).")
+    samples = all_samples(index)
+    if len(samples) < len(fractions):
+        raise DataError(f"{len(fractions)} parts need at least {len(fractions)} slices, have {len(samples)}.")
+    return tuple(samples[a:b] for a, b in _cuts(fractions, len(samples)))
+
+
+def all_samples(index: AnyIndex) -> list[Sample]:
     """(volume number, slice number) of every slice, in order."""
     return [(v, s) for v, volume in enumerate(index.volumes) for s in range(volume.slices)]
 
 
-def check_no_shared_patient(train: Index, validation: Index) -> None:
+def check_no_shared_patient(train: AnyIndex, validation: AnyIndex) -> None:
     """DataError if a patient is on both sides, with the files but not the patient's identifier."""
     shared = {v.patient for v in train.volumes} & {v.patient for v in validation.volumes}
     if shared:
@@ -86,14 +113,26 @@ def check_no_shared_patient(train: Index, validation: Index) -> None:
         )
 
 
-def pseudonyms(volumes: Sequence[Volume]) -> dict[str, str]:
+def pseudonyms(volumes: Sequence[AnyVolume]) -> dict[str, str]:
     """Volume name -> "patient-01" and so on, counted in order of appearance: identifiers never leave the machine."""
     numbers: dict[str, int] = {}
     return {v.name: f"patient-{numbers.setdefault(v.patient, len(numbers) + 1):02d}" for v in volumes}
 
 
-def _patients(index: Index, needed: int, phrase: str, seed: int) -> list[list[Volume]]:
-    groups: dict[str, list[Volume]] = {}
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if any(not f > 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
+        raise UsageError(f"The fractions must be positive and sum to 1, received {tuple(fractions)}.")
+
+
+def _cuts(fractions: Sequence[float], count: int) -> list[tuple[int, int]]:
+    """(begin, end) of each part of `count` things, every part at least one."""
+    ends = np.maximum(np.round(np.cumsum(fractions) * count).astype(int), np.arange(1, len(fractions) + 1))
+    ends = np.minimum(ends, count - np.arange(len(fractions))[::-1])
+    return list(zip([0, *ends[:-1]], ends))
+
+
+def _patients(index: AnyIndex, needed: int, phrase: str, seed: int) -> list[list[AnyVolume]]:
+    groups: dict[str, list[AnyVolume]] = {}
     for volume in index.volumes:
         groups.setdefault(volume.patient, []).append(volume)
     if len(groups) < needed:
@@ -105,5 +144,5 @@ def _patients(index: Index, needed: int, phrase: str, seed: int) -> list[list[Vo
     return [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
 
 
-def _part(index: Index, groups: Sequence[Sequence[Volume]]) -> Index:
+def _part(index: AnyIndex, groups: Sequence[Sequence[AnyVolume]]) -> AnyIndex:
     return replace(index, volumes=tuple(sorted((v for g in groups for v in g), key=lambda v: v.name)), skipped=())

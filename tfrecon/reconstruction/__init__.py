@@ -1,9 +1,13 @@
 """Reconstructs and judges volumes and folders with any callable as the model."""
 
 from .evaluation import Evaluation, evaluate_folder, load_pair, load_zero_filled
+from .image_evaluation import evaluate_images, load_image_triple
+from .images import ImageSettings, reconstruct_images, reconstruct_images_of
+from .tiles import apply_padded, apply_tiled
 from .volumes import Outcome, Settings, reconstruct_folder, reconstruct_volume
 
 __all__ = [
-    "Evaluation", "Outcome", "Settings", "evaluate_folder", "load_pair", "load_zero_filled", "reconstruct_folder",
-    "reconstruct_volume",
+    "Evaluation", "ImageSettings", "Outcome", "Settings", "apply_padded", "apply_tiled", "evaluate_folder",
+    "evaluate_images", "load_image_triple", "load_pair", "load_zero_filled", "reconstruct_folder", "reconstruct_images",
+    "reconstruct_images_of", "reconstruct_volume",
 ]

@@ -25,9 +25,10 @@ class Evaluation:
     """Scores by volume and what kept volumes out.
 
     Attributes:
-        volumes: name -> {"prediction": scores, "zero_filled": scores or None}.
+        volumes: name -> {"prediction": scores, baseline: scores or None}.
         missing: targets without a prediction. failed: name -> reason; those in `unreadable` because of their files,
             the others because target and prediction do not go together. notes: name -> sentence.
+        baseline: what doing nothing is called for the task, "zero_filled" or "blurred".
     """
 
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Evaluation:
     failed: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
+    baseline: str = "zero_filled"
 
     @property
     def complete(self) -> bool:
@@ -45,8 +47,8 @@ class Evaluation:
 
         Both rows are over the same volumes: those with a baseline, or all where none has one.
         """
-        both = [v for v in self.volumes.values() if v["zero_filled"]]
-        return [self._row("zero_filled", both), self._row("prediction", both or list(self.volumes.values()))]
+        both = [v for v in self.volumes.values() if v[self.baseline]]
+        return [self._row(self.baseline, both), self._row("prediction", both or list(self.volumes.values()))]
 
     @staticmethod
     def _row(method: str, volumes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,10 +135,10 @@ def _evaluate_one(
     result: Evaluation, name: str, truth: np.ndarray, prediction: np.ndarray, paths: tuple[str, str], masking: Masking
 ) -> None:
     notes = _target_notes(truth)
-    scores: dict[str, Any] = {"prediction": evaluate_volume(truth, prediction), "zero_filled": None}
+    scores: dict[str, Any] = {"prediction": evaluate_volume(truth, prediction), result.baseline: None}
     try:
         baseline, _ = load_zero_filled(*paths, truth.shape[1:], masking)
-        scores["zero_filled"] = evaluate_volume(truth, baseline)
+        scores[result.baseline] = evaluate_volume(truth, baseline)
     except DataError as error:
         notes.append(f"no zero-filled row: {error}")
     result.volumes[name] = scores

@@ -5,7 +5,7 @@ Knows no system by name: a model is any callable from scaled zero-filled magnitu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,18 @@ from ..data import (
     check_folder,
     check_scaling,
     choose_mask,
+    from_network,
     is_complete,
     memory_shortage,
     output_size,
     save_reconstruction,
+    to_network,
 )
 from ..errors import DataError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 from ..physics import zero_filled
 from ..transforms import center_crop
-
-Model = Callable[[np.ndarray], Any]
+from .tiles import Model, apply_padded
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Settings:
         masking: the mask of volumes that are fully sampled.
         crop: (h, w) or None for the stored target's size, else fastMRI's rule.
         scaling: as `data.create_paired_dataset`; undone on the output.
+        channels: the magnitude is repeated in as many, and the output's channels are averaged.
+        multiple: height and width are padded to it for the model and cropped back.
         batch_size: slices given to the model at once.
         attributes: facts about the model, written into every file.
     """
@@ -49,6 +52,8 @@ class Settings:
     masking: Masking = field(default_factory=Masking)
     crop: Any = None
     scaling: str = "zero_filled_max"
+    channels: int = 1
+    multiple: int = 1
     batch_size: int = 4
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -87,13 +92,18 @@ def reconstruct_volume(
     size = output_size(volume, settings.crop)
     prepared = [_prepare(k, mask, size, settings.scaling) for k in kspace]
     images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
-    batches = [images[i : i + settings.batch_size] for i in range(0, len(images), settings.batch_size)]
-    output = np.concatenate([np.asarray(model(batch[..., None])) for batch in batches])
-    if output.shape != (*images.shape, 1):
-        raise DataError(f"The model returned {output.shape} for images {images.shape}; expected (N, H, W, 1).")
+    output = np.concatenate([_apply(model, images[i : i + settings.batch_size], settings)
+                             for i in range(0, len(images), settings.batch_size)])
     if not np.isfinite(output).all():
         raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
-    return output[..., 0] * scales[:, None, None], mask, note
+    return output * scales[:, None, None], mask, note
+
+
+def _apply(model: Model, images: np.ndarray, settings: Settings) -> np.ndarray:
+    """Magnitudes (N, h, w) through the model, in the same units."""
+    repeated = np.repeat(to_network(settings.scaling, images)[..., None], settings.channels, axis=-1)
+    output = apply_padded(model, repeated, settings.multiple)
+    return np.float32(from_network(settings.scaling, output.mean(axis=-1)))
 
 
 def reconstruct_folder(
@@ -138,7 +148,8 @@ def _each(
             continue
         try:
             output, mask, note = reconstruct_volume(volume, reader, model, settings)
-            save_reconstruction(path, output, mask, _attributes(volume, mask, settings))
+            alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
+            save_reconstruction(path, output, mask, _attributes(volume, mask, settings), alias)
             yield Outcome(volume.name, path, note)
         except DataError as error:
             if strict:

@@ -181,10 +181,10 @@ class Progress(keras.callbacks.Callback):
     Args:
         epochs, steps: of the whole run.
         first_epoch, first_batch: where this part of the run begins.
-        baseline: value of `val_ssim` for doing nothing, shown beside the network's.
+        baseline: value of `val_ssim` for doing nothing, shown beside the network's, and what it is called.
     """
 
-    def __init__(self, epochs: int, steps: int, first_epoch: int = 0, first_batch: int = 0, baseline: float | None = None):
+    def __init__(self, epochs: int, steps: int, first_epoch: int = 0, first_batch: int = 0, baseline: tuple[str, float] | None = None):
         super().__init__()
         if epochs < 1 or steps < 1:
             raise UsageError(f"Expected at least one epoch and one step, received {epochs} and {steps}.")
@@ -212,7 +212,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         done = (epoch + 1) * self.steps - self.first
         left = (time.monotonic() - self._began) / done * (self.epochs - epoch - 1) * self.steps
-        baseline = "" if self.baseline is None else f" (zero-filled {self.baseline:.3f})"
+        baseline = "" if self.baseline is None else f" ({self.baseline[0]} {self.baseline[1]:.3f})"
         line = f"epoch {epoch + 1}/{self.epochs}  {_short(logs or {})}{baseline}  eta {left:.0f} s"
         self._bar.clear()
         print(line, file=sys.stderr, flush=True)

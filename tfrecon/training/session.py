@@ -18,7 +18,7 @@ def fit_resumable(
     clock: Any,
     save_best: Callable[[dict[str, Any]], Any],
     callbacks: Sequence[Any] = (),
-    baseline: float | None = None,
+    baseline: tuple[str, float] | None = None,
 ) -> list[dict[str, float]]:
     """Train for `epochs` epochs in all, continuing from the state in `folder/checkpoint` if there is one.
 
@@ -34,7 +34,7 @@ def fit_resumable(
         clock: the `EpochClock` of `train`.
         save_best: writes the weights of an epoch that is the best so far by `val_ssim`; takes its number and scores.
         callbacks: more callbacks, for the whole run.
-        baseline: SSIM of doing nothing, for the progress line.
+        baseline: what doing nothing is called and its SSIM, for the progress line.
 
     Returns:
         A list with the logs of every epoch, the resumed ones included.

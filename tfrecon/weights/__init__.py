@@ -6,29 +6,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .keras_files import load_keras_file, read_card, save_weights, sha256_of
+from .contents import Contents, look_into, read_card, sha256_of
+from .keras_files import save_weights
+from .legacy_writer import save_legacy_weights
+from .loading import load_file, load_mapping
 from .report import LoadReport
-from .torch_layout import load_state_dict
 
 
-def load_weights(model: Any, source: str | Path | Mapping[str, Any]) -> LoadReport:
+def load_weights(model: Any, source: str | Path | Mapping[str, Any], key: str | None = None) -> LoadReport:
     """Load weights into a model: all arrays or an error, and on an error no array is changed.
 
     Args:
         model: a built Keras model.
-        source: a Keras 3 `.weights.h5` or `.keras` file, told by its content; or a mapping from PyTorch state-dict
-            names to arrays in PyTorch's layout.
+        source: a file, told by its content whatever it is called, or a mapping from names to arrays. Files: Keras 3
+            `.weights.h5` or `.keras`; Keras 2 weights or whole model in HDF5 (by position, inside nested models by name);
+            PyTorch `.pth`, `.pt`, `.ckpt` (extra `torch`, tensors only); `.safetensors`; `.npz`; the prefix of a
+            TensorFlow checkpoint. Names of mappings and of files of tensors: PyTorch's state dict with its layouts, the
+            variables' own paths, `layer/variable`, or TensorFlow's numbered layers. No code from a file is ever run.
+        key: which state dict is meant in a checkpoint that holds several.
 
     Returns:
-        A `LoadReport` with `loaded`, `total` and `sha256`.
+        A `LoadReport` with `loaded`, `total`, `sha256` and `notes`.
 
     Raises:
-        WeightsError: arrays are missing, left over, of another shape or not finite.
-        DataError: the file is missing, broken or hostile.
+        WeightsError: arrays are missing, left over, of another shape or not finite; the file is missing, broken, hostile
+            or no weights at all.
     """
-    if isinstance(source, Mapping):
-        return load_state_dict(model, source)
-    return load_keras_file(model, source)
+    return load_mapping(model, source, key) if isinstance(source, Mapping) else load_file(model, source, key)
 
 
-__all__ = ["LoadReport", "load_weights", "read_card", "save_weights", "sha256_of"]
+__all__ = ["Contents", "LoadReport", "load_weights", "look_into", "read_card", "save_legacy_weights", "save_weights",
+           "sha256_of"]

@@ -5,8 +5,9 @@ Only numbers are read: a `.keras` archive's own description of the model is neve
 
 from __future__ import annotations
 
-import hashlib
 import json
+import lzma
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -18,13 +19,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import DataError, TfreconError, WeightsError
 from ..files import replace_when_complete
-from ..hdf5 import check_tree, open_hdf5, read_attributes
-from .report import LoadReport, check_array, is_seed
+from ..hdf5 import check_tree, guard, open_hdf5, shown
+from .attributes import read_label
+from .report import LoadReport, check_array, saved_variables, unchanged_on_error
 
 CARD_ATTRIBUTE = "tfrecon_card"
-_MEMBER = "model.weights.h5"
+ARCHIVE_MEMBER = "model.weights.h5"
 _LARGEST_MEMBER = 4 << 30
 
 
@@ -49,110 +51,136 @@ def save_weights(model: Any, path: Any, card: dict[str, Any] | None = None) -> P
     return path
 
 
-def read_card(path: Any) -> dict[str, Any]:
+def card_in(path: Any, archive: bool) -> dict[str, Any]:
     """The card `save_weights` put into the file; empty where there is none."""
-    with _weights_member(Path(path)) as member, open_hdf5(member) as file:
-        text = read_attributes(file).get(CARD_ATTRIBUTE)
+    with opened(path, archive) as file:
+        text = read_label(file, CARD_ATTRIBUTE)
     try:
-        card = json.loads(text) if isinstance(text, str) else {}
-    except json.JSONDecodeError as error:
-        raise WeightsError(f"{path}: its card is not valid JSON ({error}); the file is damaged.") from error
+        card = json.loads(text) if text else {}
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise WeightsError(f"{shown(path)}: its card is not valid JSON ({error}); the file is damaged.") from error
     return card if isinstance(card, dict) else {}
 
 
-def load_keras_file(model: Any, path: Any) -> LoadReport:
+def load_keras_file(model: Any, path: Any, archive: bool, sha256: str) -> LoadReport:
     """Load a `.weights.h5` or `.keras` file strictly: every array, right shapes, finite numbers, or no change.
 
     Raises:
         WeightsError, DataError: see above; or the file is broken or hostile.
     """
-    with _weights_member(Path(path)) as member:
-        _check_file(member, model)
-        before = [np.array(v) for v in model.weights]
-        try:
+    with _weights_member(Path(path), archive) as member:
+        with _inside(path, member) as file:
+            _check_count(path, file, model)
+        # Keras assigns while it reads: a failure half way has already changed most arrays.
+        with unchanged_on_error(model.weights), _fitting(path, model):
             model.load_weights(str(member))
-            for variable in model.weights:
-                if not is_seed(variable):
-                    check_array(variable, str(path), np.array(variable))
-        except Exception as error:
-            # Keras assigns while it reads: a failure half way has already changed most arrays.
-            for variable, array in zip(model.weights, before):
-                variable.assign(array)
-            if isinstance(error, WeightsError):
-                raise
-            raise WeightsError(
-                f"{path} does not fit {model.name}: {error}. Build the model with the options it was trained with."
-            ) from error
-    count = len([v for v in model.weights if not is_seed(v)])
-    return LoadReport(count, count, sha256_of(path), tuple((v.path, v.path, tuple(v.shape)) for v in model.weights))
+            variables = saved_variables(model)
+            for variable in variables:
+                check_array(variable, shown(path), np.array(variable))
+    rows = tuple((v.path, v.path, tuple(v.shape)) for v in variables)
+    return LoadReport(len(rows), len(rows), sha256, rows)
 
 
-def sha256_of(path: Any) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+@contextmanager
+def _fitting(path: Any, model: Any) -> Iterator[None]:
+    """Whatever Keras raises means that the file is for another network."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"{shown(path)} does not fit {model.name}: {reason} Build the model with the options it was trained with."
+        ) from error
 
 
-def _check_file(path: Path, model: Any) -> None:
-    with open_hdf5(path) as file:
-        check_tree(file)
-        if "kspace" in file or "reconstruction" in file:
-            raise WeightsError(f"{path} is a volume of images, not weights (keys {sorted(file)[:5]}).")
-        stored = _count_arrays(file)
-    expected = _count_saved(model)
+@contextmanager
+def opened(path: Any, archive: bool) -> Iterator[h5py.File]:
+    """The HDF5 file with the arrays, checked and open.
+
+    Raises:
+        WeightsError: the file or the archive is broken or hostile; the message names `path`, not the copy.
+    """
+    with _weights_member(Path(path), archive) as member, _inside(path, member) as file:
+        yield file
+
+
+@contextmanager
+def _inside(path: Any, member: Path) -> Iterator[h5py.File]:
+    try:
+        with open_hdf5(member) as file, guard(member, "reading the weights"):
+            check_tree(file)
+            yield file
+    except DataError as error:
+        raise WeightsError(str(error).replace(str(member), shown(path))) from error
+
+
+def _check_count(path: Any, file: h5py.File, model: Any) -> None:
+    stored, expected = len(keras_arrays(file)), _count_saved(model)
     if stored != expected:
         # Keras takes what it needs and leaves the rest without a word.
         raise WeightsError(
-            f"{path} holds {stored} arrays, {model.name} saves {expected}. Build the model with the options it was trained "
-            "with."
+            f"{shown(path)} holds {stored} arrays, {model.name} saves {expected}. Build the model with the options it was "
+            "trained with."
         )
 
 
 def _count_saved(model: Any) -> int:
     """Arrays a file of this model holds; not len(model.weights), as wrapped layers are saved twice."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _MEMBER
+        path = Path(folder) / ARCHIVE_MEMBER
         model.save_weights(str(path))
         with h5py.File(path) as file:
-            return _count_arrays(file)
+            return len(keras_arrays(file))
 
 
-def _count_arrays(file: h5py.File) -> int:
-    """Arrays of layers; an optimizer's state and metrics may lie beside them."""
+def keras_arrays(file: h5py.File) -> list[str]:
+    """Names of the arrays of layers; an optimizer's state and metrics may lie beside them."""
     names: list[str] = []
     file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     beside = ("optimizer", "metrics")
-    return sum("vars" in name.split("/") and not any(b in name.split("/")[0] for b in beside) for name in names)
+    return [n for n in names if "vars" in n.split("/") and not any(b in n.split("/")[0] for b in beside)]
 
 
 @contextmanager
-def _weights_member(path: Path) -> Iterator[Path]:
-    """The path itself, or for a `.keras` archive a temporary copy of the weights inside, removed afterwards."""
-    if not (path.is_file() and zipfile.is_zipfile(path)):
-        yield path
-        return
-    with _zip_errors(path), tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        if _MEMBER not in archive.namelist():
-            raise WeightsError(f"{path} is a zip archive without {_MEMBER}; expected a .keras file of Keras 3.")
-        size = archive.getinfo(_MEMBER).file_size
-        if size > _LARGEST_MEMBER:
-            raise WeightsError(f"{path} declares {size} bytes of weights, more than the {_LARGEST_MEMBER} allowed.")
-        # The name is written out here, never taken from the archive.
-        target = Path(folder) / _MEMBER
-        with archive.open(_MEMBER) as source, open(target, "wb") as out:
-            _copy_at_most(source, out, size)
+def _weights_member(path: Path, archive: bool) -> Iterator[Path]:
+    """The arrays under a name Keras reads by, in a folder of their own that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / ARCHIVE_MEMBER  # Keras looks at the ending; the content was looked at before
+        if archive:
+            _extract(path, target)
+        else:
+            _link(path, target)
         yield target
 
 
+def _link(path: Path, target: Path) -> None:
+    try:
+        target.symlink_to(path.absolute())
+    except OSError:  # a system without links
+        shutil.copyfile(path, target)
+
+
+def _extract(path: Path, target: Path) -> None:
+    with archive_errors(path), zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(ARCHIVE_MEMBER).file_size
+        if size > _LARGEST_MEMBER:
+            raise WeightsError(f"{shown(path)} declares {size} bytes of weights, more than the {_LARGEST_MEMBER} allowed.")
+        # The name is written out here, never taken from the archive.
+        with archive.open(ARCHIVE_MEMBER) as source, open(target, "wb") as out:
+            _copy_at_most(source, out, size)
+
+
 @contextmanager
-def _zip_errors(path: Path) -> Iterator[None]:
+def archive_errors(path: Any) -> Iterator[None]:
+    """What zipfile raises for broken archives, as one sentence."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(f"{path} is a damaged or encrypted archive ({error}). Get it again.") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError) as error:
+        if isinstance(error, TfreconError):
+            raise
+        raise WeightsError(f"{shown(path)} is a damaged, truncated or encrypted archive ({error}). Get it again.") from error
 
 
 def _copy_at_most(source: Any, out: Any, size: int) -> None:

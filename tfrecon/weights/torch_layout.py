@@ -5,13 +5,13 @@ Our layers carry the original's state-dict prefix with dots as underscores, so a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import WeightsError
-from .report import LoadReport, assign_all, is_seed
+from .report import LoadReport, as_array, assign_all, is_seed
 
 _LEAVES = {
     "kernel": "weight",
@@ -22,48 +22,69 @@ _LEAVES = {
     "moving_variance": "running_var",
 }
 _IGNORED = "num_batches_tracked"  # a counter of PyTorch's batch norm; nothing here depends on it
+_PARALLEL = "module."
 
 
-def load_state_dict(model: Any, state: Mapping[str, Any], sha256: str | None = None) -> LoadReport:
+def load_state_dict(
+    model: Any, state: Mapping[str, Any], sha256: str | None = None, notes: Sequence[str] = ()
+) -> LoadReport:
     """Assign a PyTorch state dict to a model, strictly.
 
     Args:
         model: a built Keras model whose layers are named after the state dict.
-        state: name -> array in PyTorch's layout; a common prefix `module.` (DataParallel) is taken off.
+        state: name -> array in PyTorch's layout; a prefix `module.` (DataParallel) is taken off.
         sha256: of the file the arrays came from, for the report.
+        notes: sentences for the report.
 
     Raises:
         WeightsError: names are missing or left over, shapes differ, numbers are not finite. The model is unchanged.
     """
     source = _by_layer(state)
     arrays = {}
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        for variable in layer._trainable_variables + layer._non_trainable_variables:
-            if is_seed(variable):
-                continue
-            key = (layer.name, _LEAVES.get(variable.name, variable.name))
-            if key in source:
-                name, array = source.pop(key)
-                arrays[variable.path] = (name, _to_keras(array, variable.name))
+    for key, variable in _places(model):
+        if key in source:
+            name, array = source.pop(key)
+            arrays[id(variable)] = (name, _to_keras(array, variable.name))
     if source:
         names = sorted(name for name, _ in source.values())
         raise WeightsError(
             f"{len(names)} arrays of the source have no place in {model.name}, first {names[:3]}. "
             "The weights belong to another network or another revision; build the model they were made for."
         )
-    return assign_all(model, arrays, sha256)
+    stripped = sum(str(name).startswith(_PARALLEL) for name in state)
+    if stripped:
+        notes = (*notes, f"the prefix {_PARALLEL} of DataParallel was taken off {stripped} names")
+    return assign_all(model, arrays, sha256, notes)
+
+
+def count_places(model: Any, names: Iterable[str]) -> int:
+    """How many of the names mean a variable of the model, read as names of PyTorch."""
+    known = {key for key, _ in _places(model)}
+    return sum(_key(name) in known for name in names)
+
+
+def _places(model: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+    """((layer name, PyTorch's name of the variable), variable) for all weights."""
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        for variable in layer._trainable_variables + layer._non_trainable_variables:
+            if not is_seed(variable):
+                yield (layer.name, _LEAVES.get(variable.name, variable.name)), variable
+
+
+def _key(name: str) -> tuple[str, str]:
+    prefix, _, leaf = str(name).removeprefix(_PARALLEL).rpartition(".")
+    return prefix.replace(".", "_"), leaf
 
 
 def _by_layer(state: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, np.ndarray]]:
     result: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
     for name, array in state.items():
-        prefix, _, leaf = str(name).removeprefix("module.").rpartition(".")
-        key = (prefix.replace(".", "_"), leaf)
-        if leaf == _IGNORED:
+        key = _key(name)
+        if key[1] == _IGNORED:
             continue
         if key in result:
             raise WeightsError(f"Two arrays of the source mean the same layer: {result[key][0]} and {name}.")
-        result[key] = (str(name), np.asarray(array))
+        result[key] = (str(name), as_array(name, array))
     return result
 
 

@@ -1,0 +1,74 @@
+"""The folder of a run: what may stand in it, whether a run may begin there or go on, and with which settings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .options import masking
+
+WEIGHTS, _SETTINGS = "generator.weights.h5", "settings.json"
+# What may differ between a run and its resumption.
+FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict")
+_RESULTS = (WEIGHTS, "history.json", "curves.png", "run.json", "series.json", "compare.png", "log.txt")
+
+
+def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
+    """Refuse wrong arguments, and to mix runs: an existing one is replaced with --overwrite and continued, unchanged,
+    with --resume. Writes nothing, so that a mistyped command leaves no folder that stands in the way of the next.
+    """
+    from ..data import check_folder
+    from ..errors import UsageError
+    from ..zoo import check_trainable
+
+    check_trainable(arguments.model, arguments.preset)
+    masking(arguments)
+    check_folder(out)
+    if out.exists() and out.resolve() == Path(arguments.data).resolve():
+        raise UsageError(f"--out is the folder of the data ({out}). Name another: results would be taken for data.")
+    settings, path = _settings(arguments, free), out / _SETTINGS
+    if path.exists() and arguments.resume:
+        former = _former_settings(path)
+        changed = [k for k, v in settings.items() if former.get(k) != v]
+        if changed:
+            raise UsageError(f"--resume needs the same settings; {', '.join(changed)} differ from {path}.")
+    elif path.exists() and not arguments.overwrite:
+        raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
+    elif not path.exists():
+        _check_not_in_the_way(out)
+
+
+def _former_settings(path: Path) -> dict[str, Any]:
+    from ..errors import UsageError
+
+    try:
+        former = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); use --overwrite to begin anew.") from error
+    return former if isinstance(former, dict) else {}
+
+
+def _check_not_in_the_way(out: Path) -> None:
+    """A folder that is no run of ours may hold other files, but none with the names a run writes."""
+    from ..errors import UsageError
+
+    taken = [name for name in (*_RESULTS, "checkpoint") if (out / name).exists()]
+    if taken:
+        raise UsageError(f"{out} holds {', '.join(taken)} but no run of ours ({_SETTINGS}). Name another folder.")
+
+
+def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
+    """Remove what a former run left, unless it is to be resumed, and note the settings of this one."""
+    from ..files import write_json
+
+    if not arguments.resume:
+        for old in [*out.glob("checkpoint/state-*.weights.h5"), *(out / name for name in _RESULTS)]:
+            old.unlink(missing_ok=True)
+    write_json(out / _SETTINGS, _settings(arguments, free))
+
+
+def _settings(arguments: argparse.Namespace, free: tuple[str, ...]) -> dict[str, Any]:
+    settings = {k: v for k, v in sorted(vars(arguments).items()) if k not in free}
+    return json.loads(json.dumps(settings))  # as they come back from the file: lists, no tuples

@@ -1,0 +1,72 @@
+"""A trained model as commands use it: its weights looked at first, the network built when the first image comes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .options import say
+
+
+def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The card of the weights, looked at before anything heavy happens; refuses weights of another model.
+
+    Adds `sha256`; fills `arguments.acceleration` in and warns where it differs from the card's.
+    """
+    from ..data import SCALINGS
+    from ..errors import UsageError, WeightsError
+    from ..weights import read_card, sha256_of
+    from ..zoo import record_of
+
+    record = record_of(arguments.model)
+    if record.make is None or not arguments.weights:
+        if record.make is not None:
+            raise UsageError(f"{arguments.model} needs --weights FILE; a network without them shows noise. `tfrecon "
+                             "train` makes some, and --model zero_filled needs none.")
+        arguments.acceleration = arguments.acceleration or 4
+        return {"scaling": record.scaling}
+    with about_weights():
+        card, digest = read_card(arguments.weights), sha256_of(arguments.weights)
+    if card.get("model", arguments.model) != arguments.model:
+        raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
+    scaling = card.get("scaling", record.scaling)
+    if scaling not in SCALINGS:
+        raise WeightsError(f"{arguments.weights}: its card asks for a scaling that does not exist ({scaling!r}).")
+    trained = card.get("acceleration")
+    if trained and arguments.acceleration and trained != arguments.acceleration:
+        say(f"warning: the weights were trained at {trained}x and the data are taken at {arguments.acceleration}x")
+    arguments.acceleration = arguments.acceleration or trained or 4
+    return {**card, "scaling": scaling, "sha256": digest}
+
+
+@contextmanager
+def about_weights() -> Iterator[None]:
+    """A missing or broken weight file is an error of the weights, not of the volume that happened to need them."""
+    from ..errors import DataError, WeightsError
+
+    try:
+        yield
+    except DataError as error:
+        raise WeightsError(str(error)) from error
+
+
+class Lazy:
+    """The model, built when the first batch comes: wrong paths and existing results are told before TensorFlow loads."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments = arguments
+        self.model: Any = None
+
+    def __call__(self, images: Any) -> Any:
+        if self.model is None:
+            from ..zoo import create
+            from .process import load_tensorflow
+
+            if self.arguments.weights:
+                load_tensorflow()
+            with about_weights():
+                model = create(self.arguments.model, weights=self.arguments.weights)
+            self.model = getattr(model, "predict_on_batch", model)
+        return self.model(images)

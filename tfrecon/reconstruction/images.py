@@ -1,0 +1,201 @@
+"""Applies a network to CT images and folders of them: windowed slices in, files in Hounsfield units out.
+
+Knows no system by name: a model is any callable from blurred slices in [-1, 1] to sharp ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import check_folder
+from ..data.ct import Blurring, ImageIndex, ImageReader, ImageVolume, Window, blur_slice, choose_window
+from ..data.ct.output import is_saved, result_files, result_path, save_volume
+from ..data.memory import free_memory
+from ..errors import DataError, UsageError
+from ..hdf5 import open_hdf5, read_attributes
+from .tiles import Model, apply_padded, apply_tiled
+from .volumes import Outcome
+
+# float32 activations of 64 channels at full size, six of them alive at once: what published deblurring networks need.
+_BYTES_PER_PIXEL = 4 * 64 * 6
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How slices are prepared for the model; the same choices as in training.
+
+    Attributes:
+        window: see `data.ct.choose_window`; None: the index's, else its default.
+        channels: the grey slice is repeated in as many, and the output's channels are averaged.
+        multiple: height and width are padded to it.
+        tile, overlap: side of the tiles large slices are cut into, and what they share; None: slices go in one piece.
+        batch_size: slices given to the model at once.
+        blurring: blurs the slices first, to judge a model on sharp ones; None takes them as they are.
+        attributes: facts about the model, written into every file that has a place for them.
+    """
+
+    window: Any = None
+    channels: int = 3
+    multiple: int = 4
+    tile: int | None = None
+    overlap: int = 32
+    batch_size: int = 1
+    blurring: Blurring | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (("channels", self.channels), ("batch size", self.batch_size)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise UsageError(f"The {name} must be a whole number of at least 1, received {value!r}.")
+        if self.blurring is not None and self.blurring.seed is None:
+            raise UsageError('A blur to be judged must be drawn the same again: give its seed as "file" or a number.')
+
+    def facts(self, window: Window) -> dict[str, Any]:
+        """What a file says about how it was made."""
+        blur = {} if self.blurring is None else self.blurring.as_attributes()
+        return {"task": "blur", **window.as_attributes(), **blur, **self.attributes}
+
+
+def reconstruct_images_of(
+    volume: ImageVolume, reader: ImageReader, model: Model, settings: ImageSettings, window: Window
+) -> np.ndarray:
+    """Every slice of a volume through the model.
+
+    Returns:
+        float32 (slices, H, W) in the volume's HU or grey levels; what the window did not show the model stays as it was.
+
+    Raises:
+        DataError: a slice is unreadable, memory is short, or the model returned something else than images.
+    """
+    _check_memory(volume, settings)
+    parts = []
+    for start in range(0, volume.slices, settings.batch_size):
+        numbers = range(start, min(start + settings.batch_size, volume.slices))
+        values = np.stack([_input(volume, reader, i, settings.blurring) for i in numbers])
+        parts.append(_through(model, values, window, settings))
+        if not np.isfinite(parts[-1]).all():
+            raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
+    return np.concatenate(parts)
+
+
+def _input(volume: ImageVolume, reader: ImageReader, i: int, blurring: Blurring | None) -> np.ndarray:
+    """Slice i in HU or grey levels, blurred where that is asked for."""
+    values = reader.slice(volume, i)
+    return values if blurring is None else blur_slice(values, blurring.draw(volume.name, (i,)), np.float32(volume.air))
+
+
+def _through(model: Model, values: np.ndarray, window: Window, settings: ImageSettings) -> np.ndarray:
+    windowed = window.to_network(values)
+    images = np.repeat(windowed[..., None], settings.channels, axis=-1)
+    if settings.tile is None:
+        output = apply_padded(model, images, settings.multiple)
+    else:
+        output = apply_tiled(model, images, settings.multiple, settings.tile, settings.overlap)
+    return window.write_back(values, windowed, output.astype(np.float64).mean(axis=-1))
+
+
+def reconstruct_images(
+    index: ImageIndex,
+    out: Any,
+    model: Model,
+    settings: ImageSettings,
+    reader: ImageReader,
+    format: str = "hdf5",
+    overwrite: bool = False,
+    resume: bool = False,
+    strict: bool = False,
+) -> Iterable[Outcome]:
+    """Apply the model to every volume of an index and write the results under the volumes' names; yields as it goes.
+
+    Args:
+        index: from `data.ct.index_images`.
+        out: folder for the results; never one that holds the inputs.
+        model, settings, reader: see `reconstruct_images_of`.
+        format: see `data.ct.output.save_volume`.
+        overwrite: replace existing results. resume: keep those that are complete.
+        strict: raise at the first volume that fails.
+
+    Raises:
+        UsageError: results exist already, were made another way, or would replace inputs; `out` is a file; the format does
+            not fit. ResourceError: `out` cannot be written to.
+    """
+    chosen = settings.window if settings.window is not None else index.window
+    windows = [choose_window(chosen, volume) for volume in index.volumes]
+    targets = {v.name: result_path(v, out, format) for v in index.volumes}
+    check_folder(out)
+    _check_targets(index, targets, out, format, overwrite or resume)
+    if resume:
+        for volume, window in zip(index.volumes, windows):
+            if is_saved(volume, out, format):
+                _check_same_run(targets[volume.name], settings.facts(window))
+    return _each(index, windows, out, model, settings, reader, format, resume, strict)
+
+
+def _each(
+    index: ImageIndex, windows: list[Window], out: Any, model: Model, settings: ImageSettings, reader: ImageReader,
+    format: str, resume: bool, strict: bool,
+) -> Iterable[Outcome]:
+    for volume, window in zip(index.volumes, windows):
+        if resume and is_saved(volume, out, format):
+            yield Outcome(volume.name, result_path(volume, out, format), "complete already")
+            continue
+        try:
+            output = reconstruct_images_of(volume, reader, model, settings, window)
+            path, note = save_volume(volume, reader, output, out, format, settings.facts(window))
+            yield Outcome(volume.name, path, "; ".join(filter(None, (*volume.notes, *_notes(volume, reader), note))))
+        except DataError as error:
+            if strict:
+                raise
+            yield Outcome(volume.name, error=str(error))
+
+
+def _notes(volume: ImageVolume, reader: ImageReader) -> list[str]:
+    replaced = {i: count for (name, i), count in reader.replaced.items() if name == volume.name}
+    if not replaced:
+        return []
+    return [f"{sum(replaced.values())} values that are not finite were taken for air in slices {sorted(replaced)[:10]}"]
+
+
+def _check_memory(volume: ImageVolume, settings: ImageSettings) -> None:
+    """Estimate first: the activations of one batch, and the volume itself."""
+    pixels = volume.height * volume.width
+    at_once = min(pixels, settings.tile**2) if settings.tile else pixels
+    needed, free = at_once * settings.batch_size * _BYTES_PER_PIXEL + volume.slices * pixels * 16, free_memory()
+    if free is not None and needed > free:
+        advice = "take smaller tiles" if settings.tile else "cut them into tiles (--tile 512)"
+        raise DataError(f"{volume.name}: its slices of {volume.height} x {volume.width} need about {needed / 2**30:.3g} GiB "
+                        f"of memory and {free / 2**30:.3g} GiB are free; {advice}, or use a machine with more")
+
+
+def _check_targets(index: ImageIndex, targets: dict[str, Path], out: Any, format: str, may_exist: bool) -> None:
+    inputs = {Path(path).resolve() for volume in index.volumes for path in volume.paths}
+    taken: dict[Path, str] = {}
+    for volume in index.volumes:
+        target = targets[volume.name]
+        if inputs & {path.resolve() for path in result_files(volume, out, format)}:
+            raise UsageError(f"The results would replace the inputs ({target}). Name another output folder.")
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {volume.name} would both be written to {target}. Rename one of them, or "
+                             "give them one after the other with folders of their own.")
+        taken[target] = volume.name
+    existing = [str(path) for path in targets.values() if path.exists()]
+    if existing and not may_exist:
+        raise UsageError(f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or "
+                         "--resume to keep the complete ones.")
+
+
+def _check_same_run(path: Path, expected: dict[str, Any]) -> None:
+    """Results of another model, window or blur must not stand among those of this run; HDF5 says how it was made."""
+    if path.suffix != ".h5":
+        return
+    with open_hdf5(path) as file:
+        found = read_attributes(file)
+    differ = [key for key, value in expected.items() if key in found and found[key] != value]
+    if differ:
+        raise UsageError(f"{path} was made with another {', '.join(differ)}, so --resume cannot go on with it. Use "
+                         "--overwrite, or another folder.")

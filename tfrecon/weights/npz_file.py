@@ -1,0 +1,57 @@
+"""NumPy archives of arrays by name, checked before anything is unpacked; Python objects in them are refused."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+
+import numpy as np
+
+from ..errors import WeightsError
+from ..hdf5 import ALWAYS_ALLOWED_BYTES, shown
+from .keras_files import archive_errors
+from .safetensors_file import damaged
+
+# Trained numbers hardly compress; a hundredfold is no network.
+_MAX_COMPRESSION = 100
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz`; arrays of objects, which would be unpickled, are refused.
+
+    Raises:
+        WeightsError: the archive is broken, or an entry is smaller than the array it declares.
+    """
+    with archive_errors(path), zipfile.ZipFile(path) as archive:
+        names = npz_table(path)
+        _check_size(path, archive)
+        with damaged(path), np.load(path, allow_pickle=False) as arrays:
+            if len(set(archive.namelist())) != len(names):
+                raise ValueError("a name stands twice")
+            return {name: arrays[name] for name, _, _ in names}
+
+
+def npz_table(path: str) -> list[tuple[str, tuple[int, ...], str]]:
+    """(name, shape, type) of the arrays, from their headers."""
+    with archive_errors(path), damaged(path), zipfile.ZipFile(path) as archive:
+        return [_npy_header(archive, info) for info in archive.infolist()]
+
+
+def _npy_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, tuple[int, ...], str]:
+    with archive.open(info) as handle:
+        version = np.lib.format.read_magic(handle)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(handle)
+        if dtype.hasobject:
+            raise ValueError(f"{info.filename} holds Python objects, which are never unpickled here")
+        if math.prod(shape) * dtype.itemsize > info.file_size - handle.tell():
+            raise ValueError(f"{info.filename} declares more than it holds")
+    return info.filename.removesuffix(".npy"), shape, str(dtype)
+
+
+def _check_size(path: str, archive: zipfile.ZipFile) -> None:
+    declared, stored = sum(info.file_size for info in archive.infolist()), os.path.getsize(path)
+    if declared > max(ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION * stored):
+        raise WeightsError(f"{shown(path)}: declares {declared} bytes of arrays in a file of {stored}, which no weights do; "
+                           "get it from its source.")
