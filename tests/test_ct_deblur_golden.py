@@ -7,6 +7,7 @@ import tensorflow as tf
 from training_tools import arrays_of, norms, precision, recording, samples, to_torch, vgg_loss
 
 from tfrecon import losses
+from tfrecon.errors import WeightsError
 from tfrecon.models.ct_deblur import discriminator_model, generator_model
 from tfrecon.training import CTDeblurGAN
 from tfrecon.weights import load_weights
@@ -25,6 +26,23 @@ def test_generator_forward(golden, x, y, prefix, options):
     model = generator_model((None, None, case[x].shape[1]), dropout=0.0, **options)
     load_weights(model, case.weights(prefix))
     np.testing.assert_allclose(model(case.image(x), training=False), case.image(y), atol=GENERATOR)
+
+
+def test_weights_of_a_build_with_dropout_or_without_fit_both(golden):
+    """A dropout layer shifts the original's numbering by one: conv_block.5 or conv_block.6."""
+    case = golden("kupyn_generator_2018")
+    with_dropout = generator_model((None, None, 3), dropout=0.5)
+    report = load_weights(with_dropout, case.weights())
+    assert report.loaded == 48 and "dropout" in report.notes[0]
+    np.testing.assert_allclose(with_dropout(case.image("x"), training=False), case.image("y_residual1"), atol=GENERATOR)
+    renamed = {name.replace("conv_block.5", "conv_block.6"): w for name, w in case.weights().items()}
+    assert not load_weights(with_dropout, renamed).notes
+    assert load_weights(generator_model((None, None, 3), dropout=0.0), renamed).loaded == 48
+    for change in (lambda w: w.pop("model.12.conv_block.5.weight"), lambda w: w.update({"model.12.conv_block.9.bias": 0})):
+        spoiled = dict(case.weights())
+        change(spoiled)
+        with pytest.raises(WeightsError):
+            load_weights(with_dropout, spoiled)
 
 
 def test_intermediate_activations(golden):

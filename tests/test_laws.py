@@ -25,6 +25,7 @@ LAW = {
     "zoo": {"models", "losses", "training", "weights", "errors"},
 }
 FREE = {"cli", "__init__", "__main__"}
+NETWORKS = ["generator", "discriminator"]
 
 
 def modules():
@@ -92,7 +93,7 @@ def test_importing_and_help_stay_light():
 
 def test_public_names_and_least_arguments():
     """API.md's names, as far as they exist, with the arguments and defaults it fixes."""
-    from tfrecon import data, metrics, models, physics, training, transforms, weights
+    from tfrecon import data, losses, metrics, models, physics, training, transforms, weights
 
     for function, least in {
         models.unet_gan.generator_model: {"image_shape": (320, 320, 1), "out_channels": 2, "bilinear": True},
@@ -102,6 +103,23 @@ def test_public_names_and_least_arguments():
         tfrecon.create: {"name": inspect.Parameter.empty, "weights": None},
         weights.load_weights: dict.fromkeys(["model", "source"], inspect.Parameter.empty),
         training.UNetGAN: dict.fromkeys(["generator", "discriminator"], inspect.Parameter.empty),
+        models.deblurgan_mri.generator_model: {"image_shape": (256, 256, 3), "ngf": 64, "n_blocks": 9, "dropout": 0.5},
+        models.deblurgan_mri.discriminator_model: {"image_shape": (256, 256, 3), "ndf": 64},
+        models.deblurgan_mri.generator_containing_discriminator: dict.fromkeys(NETWORKS, inspect.Parameter.empty),
+        models.deblurgan_mri.generator_containing_discriminator_multiple_outputs: dict.fromkeys(
+            NETWORKS, inspect.Parameter.empty),
+        models.ct_deblur.generator_model: {"image_shape": (256, 256, 3), "ngf": 64, "n_blocks": 9, "norm": "instance",
+                                           "learn_residual": True, "dropout": 0.5},
+        models.ct_deblur.discriminator_model: {"image_shape": (256, 256, 3), "ndf": 64, "n_layers": 3, "norm": "instance",
+                                               "use_sigmoid": False},
+        training.DeblurGAN: {**dict.fromkeys(NETWORKS, inspect.Parameter.empty), "critic_updates": 5},
+        training.CTDeblurGAN: {**dict.fromkeys(NETWORKS, inspect.Parameter.empty), "critic_updates": 5,
+                               "gradient_penalty_weight": 10},
+        training.Pix2Pix: dict.fromkeys(NETWORKS, inspect.Parameter.empty),
+        losses.PerceptualLoss: {"backbone": "vgg19", "layer": "block3_conv3", "pre_activation": False, "distance": "mse",
+                                "preprocess": None, "weights": "imagenet"},
+        losses.gradient_penalty: {"weight": 10.0, "norm": "pixel", **dict.fromkeys(
+            ["discriminator", "real", "fake", "alpha"], inspect.Parameter.empty)},
     }.items():
         parameters = inspect.signature(function).parameters
         for name, default in least.items():
@@ -109,7 +127,7 @@ def test_public_names_and_least_arguments():
     for function in (metrics.nmse, metrics.psnr, metrics.ssim):
         assert list(inspect.signature(function).parameters)[:2] == ["target", "prediction"]
     assert callable(physics.fft2c) and callable(physics.ifft2c) and callable(transforms.center_crop)
-    assert {"zero_filled", "unet_gan"} <= set(tfrecon.list_models())
+    assert {"zero_filled", "unet_gan", "deblurgan_mri", "ct_deblur"} <= set(tfrecon.list_models())
 
 
 def test_names_of_the_command_line_are_those_of_the_library():

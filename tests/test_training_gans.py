@@ -23,13 +23,15 @@ def vgg(backbone="vgg16", layer="block1_conv2", **options):
     return PerceptualLoss(backbone, layer, weights=None, **options)
 
 
-def deblurgan(**options):
-    networks = (deblurgan_mri.generator_model(SHAPE, ngf=2, n_blocks=1), deblurgan_mri.discriminator_model(SHAPE, ndf=2))
+def deblurgan(size=32, **options):
+    generator = deblurgan_mri.generator_model((size, size, 3), ngf=2, n_blocks=1)
+    networks = generator, deblurgan_mri.discriminator_model(SHAPE, ndf=2)
     return DeblurGAN(*networks, **{"critic_updates": 2, "content": "l1", **options})
 
 
-def ct(**options):
-    networks = ct_deblur.generator_model(SHAPE, ngf=2, n_blocks=1), ct_deblur.discriminator_model(SHAPE, ndf=2, n_layers=2)
+def ct(size=32, **options):
+    generator = ct_deblur.generator_model((size, size, 3), ngf=2, n_blocks=1)
+    networks = generator, ct_deblur.discriminator_model(SHAPE, ndf=2, n_layers=2)
     return CTDeblurGAN(*networks, **{"critic_updates": 2, "content": "l1", **options})
 
 
@@ -349,6 +351,27 @@ def test_perceptual_network_is_no_part_of_the_model():
 def test_wrong_options_are_refused(build, option):
     with pytest.raises(UsageError, match=next(iter(option))):
         build(**option)
+
+
+@pytest.mark.parametrize("build", [deblurgan, ct])
+def test_exported_model_runs_at_other_sizes(build, tmp_path):
+    trainer = small(build, size=None)
+    trainer.export(tmp_path / "out", verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "out"))
+    for size in (32, 44):
+        x = np.random.default_rng(0).uniform(-1, 1, (2, size, 36, 3)).astype(np.float32)
+        np.testing.assert_allclose(loaded.serve(x), trainer.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("build", ALL)
+def test_rows_21_69_70_71_predict_refuses_what_keras_mistakes(build):
+    trainer = small(build)
+    for wrong, error in ((np.ones((1, 32, 32, 1), np.float32), "3 channels"), (np.ones((32, 32, 3), np.float32), "N, H, W")):
+        with pytest.raises(ValueError, match=error):
+            trainer.predict(wrong)
+    with pytest.raises(TypeError, match="magnitude"):
+        trainer.predict(np.ones((1, *SHAPE), complex))
+    assert trainer.predict(np.ones((0, *SHAPE), np.float32)).shape == (0, *SHAPE)
 
 
 def test_pix2pix_names_follow_the_originals_nesting():

@@ -1,10 +1,11 @@
 """Write weight files with TensorFlow 2.15, Keras 2.15 and tensorflow-addons 0.23, and what their networks compute.
 
-    python make_files.py OUT GOLDEN
+    python make_files.py OUT GOLDEN [OURS]
 
 runs in an environment of its own (requirements.txt beside this file, Python 3.9 to 3.11). GOLDEN is the folder with the
 recorded cases: their inputs and weights are taken from it, their outputs computed anew. Each `<case>.npz` holds `x` and the
-outputs `y0`, `y1`; the rewritten golden cases keep their names.
+outputs `y0`, `y1`; the rewritten golden cases keep their names. OURS holds files that tfrecon wrote: they are loaded, and
+`read_<name>.npz` has what the networks then compute.
 """
 
 import importlib.util
@@ -154,12 +155,25 @@ def spectral(case, x):
             "y_sn_train2": layer(x, training=True)}
 
 
+def read_ours(out, ours):
+    """Load tfrecon's files with Keras 2's own loader and run the networks on the images beside them."""
+    for name, build in (("generator", networks.generator), ("branches", networks.branches),
+                        ("nested", lambda _: nested(lambda *_: None))):
+        model = build(keras)
+        model.load_weights(str(ours / f"{name}.h5"))
+        outputs = model(np.load(ours / f"{name}.npz")["x"], training=False)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        np.savez(out / f"read_{name}.npz", **{f"y{i}": y.numpy() for i, y in enumerate(outputs)})
+
+
 def main():
     out, golden = Path(sys.argv[1]), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     small_cases(out)
     golden_deblurgan(out, golden)
     golden_addons(out, golden)
+    if len(sys.argv) > 3:
+        read_ours(out, Path(sys.argv[3]))
     versions = {name: metadata.version(name) for name in ("tensorflow", "keras", "tensorflow-addons", "numpy", "h5py")}
     (out / "versions.json").write_text(json.dumps(versions))
 

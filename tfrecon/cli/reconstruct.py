@@ -73,9 +73,9 @@ def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) ->
     index = index_images(arguments.input, window, arguments.strict, arguments.key)
     report_skipped(index)
     length = card.get("blur_length", arguments.blur_length)
+    blurring = Blurring(max_length=length) if arguments.blur else None
     settings = ImageSettings(window, record.channels, record.multiple_for(card.get("options", {})), arguments.tile,
-                             batch_size=arguments.batch_size, blurring=Blurring(max_length=length) if arguments.blur else None,
-                             attributes=_facts(arguments, card))
+                             batch_size=arguments.batch_size, blurring=blurring, attributes=_facts(arguments, card))
     reader = ImageReader("air" if arguments.nan == "zero" else arguments.nan)
     return index, reconstruct_images(index, arguments.output, Lazy(arguments), settings, reader, arguments.format,
                                      arguments.overwrite, arguments.resume, arguments.strict), reader

@@ -6,6 +6,7 @@ indices is shuffled, so memory holds a few batches whatever the size of the data
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..physics import masked_and_full
+from .batching import batched, elements
 from .index import Index, index_volumes, output_size
 from .masking import Masking
 from .memory import memory_shortage
@@ -102,9 +104,6 @@ def _pipeline(
 ) -> Any:
     import tensorflow as tf
 
-    sizes = {stream.crops[number] for number, _ in stream.samples}
-    static = sizes.pop() if len(sizes) == 1 else None
-
     def to_pair(kspace: Any, mask: Any, target: Any, crop: Any, maximum: Any) -> tuple:
         image, target, facts = _scaled_pair(
             kspace, mask, target, static or crop, maximum, scaling, stream.computed_target
@@ -112,37 +111,10 @@ def _pipeline(
         pair = tuple(tf.repeat(x[..., None], channels, axis=-1) for x in (image, target))
         return (*pair, facts) if metadata else pair
 
-    dataset = _elements(stream, tf).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
-    if static:
-        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    else:
-        dataset = dataset.group_by_window(
-            key_func=lambda image, *_: tf.cast(tf.shape(image)[0] * 2**20 + tf.shape(image)[1], tf.int64),
-            reduce_func=lambda _, window: window.batch(batch_size, drop_remainder=drop_remainder),
-            window_size=batch_size,
-        )
-    count = _batches(stream, batch_size, drop_remainder)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
-
-
-def _elements(stream: SliceStream, tf: Any) -> Any:
-    """One pass over the stream as a dataset.
-
-    Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
-    set before, to give every freed buffer above 128 KiB back to the kernel at once: 680 page faults for every slice
-    (benchmarks/README.md).
-    """
-    signature = _signature(stream, tf)
-
-    def visits(_: Any) -> Any:
-        rows = tf.numpy_function(stream.visits, [], tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (len(stream.samples), 3)))
-
-    def read(visit: Any) -> tuple:
-        values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
-        return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
-
-    return tf.data.Dataset.range(1).flat_map(visits).map(read)
+    sizes = Counter(stream.crops[number] for number, _ in stream.samples)
+    static = next(iter(sizes)) if len(sizes) == 1 else None
+    dataset = elements(stream, _signature(stream, tf)).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    return batched(dataset, sizes, batch_size, drop_remainder)
 
 
 def _scaled_pair(
@@ -181,19 +153,6 @@ def _signature(stream: SliceStream, tf: Any) -> tuple:
         tf.TensorSpec((2,), tf.int32),
         tf.TensorSpec((), tf.float32),
     )
-
-
-def _batches(stream: SliceStream, batch_size: int, drop_remainder: bool) -> int:
-    counts: dict[tuple[int, int], int] = {}
-    for number, _ in stream.samples:
-        counts[stream.crops[number]] = counts.get(stream.crops[number], 0) + 1
-    batches = sum(n // batch_size if drop_remainder else -(-n // batch_size) for n in counts.values())
-    if not batches:
-        raise UsageError(
-            f"A batch of {batch_size} is larger than the {len(stream.samples)} slices there are and the incomplete "
-            "last batch is dropped. Take a smaller batch size."
-        )
-    return batches
 
 
 def _check_indexed_target(index: Index, target: str | None) -> None:

@@ -127,7 +127,8 @@ def write_demo_volumes(folder: str | os.PathLike, volumes: int = 8, slices: int 
     return [_demo_file(Path(folder), volume, slices, size, seed) for volume in range(volumes)]
 
 
-def write_demo_ct(folder: str | os.PathLike, volumes: int = 8, slices: int = 8, size: int = 128, seed: int = 0) -> list[Path]:
+def write_demo_ct(folder: str | os.PathLike, volumes: int = 8, slices: int = 8, size: int = 128,
+                  seed: int = 0) -> list[Path]:
     """Write CT-like volumes and return their paths, sorted: the same cartoons, their grey levels taken for tissue.
 
     Each file holds `hu` float32 (slices, size, size): air at -1000 HU, tissue from 0 to 150 HU, with noise. Attributes and

@@ -12,6 +12,7 @@ import keras
 from ..layers import Clip, ReflectionPadding2D
 from .kupyn import check_norm, conv, conv_transpose, layer_name, normalise, relu
 from .patchgan import patchgan
+from .sizes import check_sizes
 
 _SMALLEST = 8
 
@@ -47,7 +48,7 @@ def generator_model(
     Reference: KupynOrest/DeblurGAN@00f6ab1 models/networks.py; seed 003.
     """
     check_norm(norm)
-    _check_size(image_shape)
+    check_sizes(image_shape, 4, _SMALLEST)
     with_bias = norm == "instance"  # a batch norm's beta makes it superfluous
     inputs = keras.Input(image_shape, name="image")
     x = ReflectionPadding2D(3, name="model_0")(inputs)
@@ -113,11 +114,3 @@ def _residual_block(block_input: Any, prefix: str, norm: str, dropout: float) ->
     x = conv(x, f"{block}.{second}", filters, 3, norm == "instance")
     x = normalise(x, f"{block}.{second + 1}", norm)
     return keras.layers.Add(name=layer_name(f"{prefix}.add"))([block_input, x])
-
-
-def _check_size(image_shape: tuple) -> None:
-    if any(n is not None and (n % 4 or n < _SMALLEST) for n in image_shape[:2]):
-        raise ValueError(
-            f"Expected a height and width that are multiples of 4 and at least {_SMALLEST}, or None, received "
-            f"image_shape={image_shape}. Pad the images, or use `tfrecon reconstruct`, which pads and crops back."
-        )

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from ..layers import BatchNormalization, ReflectionPadding2D
+from .sizes import check_sizes
 
 _SMALLEST_GENERATOR, _SMALLEST_CRITIC = 8, 16
 
@@ -40,7 +41,7 @@ def generator_model(
     Raises: ValueError for a size that is not a multiple of 4 or below 8.
     Reference: RaphaelMeudec/deblur-gan@8b4b15d deblurgan/model.py; seed 000.
     """
-    _check_size(image_shape)
+    check_sizes(image_shape, 4, _SMALLEST_GENERATOR)
     inputs = keras.Input(image_shape, name="image")
     x = ReflectionPadding2D(3, name="stem_pad")(inputs)
     x = _conv_norm_relu(x, "stem", ngf, 7, padding="valid")
@@ -125,11 +126,3 @@ def _residual_block(block_input: Any, name: str, dropout: float) -> Any:
     x = keras.layers.Conv2D(filters, 3, name=f"{name}_2_conv")(x)
     x = BatchNormalization(name=f"{name}_2_norm")(x)
     return keras.layers.Add(name=f"{name}_add")([block_input, x])
-
-
-def _check_size(image_shape: tuple) -> None:
-    if any(n is not None and (n % 4 or n < _SMALLEST_GENERATOR) for n in image_shape[:2]):
-        raise ValueError(
-            f"Expected a height and width that are multiples of 4 and at least {_SMALLEST_GENERATOR}, or None, received "
-            f"image_shape={image_shape}. Pad the images, or use `tfrecon reconstruct`, which pads and crops back."
-        )

@@ -82,9 +82,13 @@ class _Enlarged:
 
 @dataclasses.dataclass
 class _Convolution:
-    """A convolution in float64, held back until it is known what follows it."""
+    """A convolution in float64 with what was merged into it, held back until it is known what follows.
+
+    `name` is that of the last layer merged, whose output it has.
+    """
 
     layer: keras.layers.Conv2D
+    name: str
     source: Any
     kernel: np.ndarray
     bias: np.ndarray
@@ -97,30 +101,36 @@ class _Convolution:
         if isinstance(self.source, _Enlarged) and plain and small and layer.padding == "same":
             return self._phases()
         if plain and small and min(channels, filters) >= _WINOGRAD_CHANNELS:
-            options = {"padding": layer.padding, "activation": self.activation}
-            winograd = WinogradConv2D(filters, **options, name=layer.name, dtype=layer.dtype_policy)
-            return _called(winograd, _tensor(self.source), [winograd_kernel(self.kernel), self.bias])
+            return self._winograd()
         if plain and rows >= _MANY_ROWS and filters <= _FEW_FILTERS and layer.padding == "valid" and not self.activation:
             return self._rows()
         options = {"strides": layer.strides, "padding": layer.padding, "activation": self.activation}
         return self._conv("", _tensor(self.source), self.kernel, self.bias, **options)
 
     def _phases(self) -> Any:
-        pad = keras.layers.ZeroPadding2D(1, name=f"{self.layer.name}_phases_pad", dtype=self.layer.dtype_policy)
-        bias = np.tile(self.bias, 4)
-        phases = self._conv("_phases", pad(self.source.source), phase_kernel(self.kernel), bias, activation=self.activation)
-        return InterleavePhases(name=self.layer.name, dtype=self.layer.dtype_policy)(phases)
+        padded = self._new(keras.layers.ZeroPadding2D, "_phases_pad", padding=1)(self.source.source)
+        kernel, bias = phase_kernel(self.kernel), np.tile(self.bias, 4)
+        phases = self._conv("_phases", padded, kernel, bias, activation=self.activation)
+        return self._new(InterleavePhases)(phases)
+
+    def _winograd(self) -> Any:
+        options = {"filters": len(self.bias), "padding": self.layer.padding, "activation": self.activation}
+        layer = self._new(WinogradConv2D, **options)
+        return _called(layer, _tensor(self.source), [winograd_kernel(self.kernel), self.bias])
 
     def _rows(self) -> Any:
         rows = self.kernel.shape[0]
         bias = np.append(self.bias, np.zeros((rows - 1) * len(self.bias)))  # added once
         parts = self._conv("_rows", _tensor(self.source), row_kernel(self.kernel), bias)
-        return AddShiftedRows(rows, name=self.layer.name, dtype=self.layer.dtype_policy)(parts)
+        return self._new(AddShiftedRows, rows=rows)(parts)
 
     def _conv(self, suffix: str, source: Any, kernel: np.ndarray, bias: np.ndarray, **options: Any) -> Any:
-        name, dtype = self.layer.name + suffix, self.layer.dtype_policy
-        conv = keras.layers.Conv2D(kernel.shape[-1], kernel.shape[:2], **options, name=name, dtype=dtype)
-        return _called(conv, source, [kernel, bias])
+        size = {"filters": kernel.shape[-1], "kernel_size": kernel.shape[:2]}
+        return _called(self._new(keras.layers.Conv2D, suffix, **size, **options), source, [kernel, bias])
+
+    def _new(self, cls: type, suffix: str = "", **options: Any) -> keras.layers.Layer:
+        # The policy's name: Keras cannot serialise a layer made with the policy itself.
+        return cls(**options, name=self.name + suffix, dtype=self.layer.dtype_policy.name)
 
 
 def _form(layer: keras.layers.Layer, given: list) -> Any:
@@ -133,13 +143,14 @@ def _form(layer: keras.layers.Layer, given: list) -> Any:
     if type(layer) is keras.layers.Conv2D and _is_ordinary(layer):
         kernel = np.asarray(layer.kernel, np.float64)
         bias = np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(layer.filters)
-        return _Convolution(layer, first, kernel, bias)
+        return _Convolution(layer, layer.name, first, kernel, bias)
     if isinstance(first, _Convolution) and first.activation is None:
         if isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, 3):
             scale, offset = _scale_and_offset(layer)
-            return dataclasses.replace(first, kernel=first.kernel * scale, bias=first.bias * scale + offset)
+            kernel, bias = first.kernel * scale, first.bias * scale + offset
+            return dataclasses.replace(first, name=layer.name, kernel=kernel, bias=bias)
         if isinstance(layer, keras.layers.ReLU) and (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0):
-            return dataclasses.replace(first, activation="relu")
+            return dataclasses.replace(first, name=layer.name, activation="relu")
     return _copied(layer, [_tensor(form) for form in given])
 
 

@@ -19,7 +19,7 @@ from ..data.memory import free_memory
 from ..errors import DataError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 from .tiles import Model, apply_padded, apply_tiled
-from .volumes import Outcome
+from .volumes import Outcome, check_existing
 
 # float32 activations of 64 channels at full size, six of them alive at once: what published deblurring networks need.
 _BYTES_PER_PIXEL = 4 * 64 * 6
@@ -183,10 +183,7 @@ def _check_targets(index: ImageIndex, targets: dict[str, Path], out: Any, format
             raise UsageError(f"{taken[target]} and {volume.name} would both be written to {target}. Rename one of them, or "
                              "give them one after the other with folders of their own.")
         taken[target] = volume.name
-    existing = [str(path) for path in targets.values() if path.exists()]
-    if existing and not may_exist:
-        raise UsageError(f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or "
-                         "--resume to keep the complete ones.")
+    check_existing(targets.values(), may_exist)
 
 
 def _check_same_run(path: Path, expected: dict[str, Any]) -> None:

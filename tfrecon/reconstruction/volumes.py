@@ -219,9 +219,12 @@ def _check_targets(index: Index, targets: dict[str, Path], overwrite: bool, resu
     clash = [str(path) for path in targets.values() if path.resolve() in inputs]
     if clash:
         raise UsageError(f"The results would replace the inputs ({clash[0]}). Name another output folder.")
-    existing = [str(path) for path in targets.values() if path.exists()]
-    if existing and not (overwrite or resume):
-        raise UsageError(
-            f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or --resume to "
-            "keep the complete ones."
-        )
+    check_existing(targets.values(), overwrite or resume)
+
+
+def check_existing(paths: Iterable[Path], may_exist: bool) -> None:
+    """UsageError for results that stand there already, unless that was said to be right."""
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not may_exist:
+        raise UsageError(f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or "
+                         "--resume to keep the complete ones.")

@@ -102,9 +102,14 @@ class Trainer(keras.Model):
                                 "and imaginary part as two channels.")
             if x.ndim != 4:
                 raise ValueError(f"predict takes (N, H, W, channels), received shape {x.shape}. Add the missing axes.")
+            self.check_channels(x)
             if len(x) == 0:
                 return np.zeros(x.shape, np.float32)
         return super().predict(x, *args, **kwargs)
+
+
+    def check_channels(self, x: np.ndarray) -> None:
+        """For subclasses that know how many channels their images have: ValueError for another number."""
 
 
 def warn_about_range(x: Any) -> None:

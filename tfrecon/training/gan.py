@@ -73,6 +73,12 @@ class GAN(Trainer):
         """What losses see: float32 also under a mixed policy."""
         return ops.cast(x, self.variable_dtype)
 
+    def check_channels(self, x: Any) -> None:
+        wanted = self.generator.input_shape[-1]
+        if x.shape[-1] != wanted:
+            raise ValueError(f"predict takes images with {wanted} channels, received shape {x.shape}. Repeat a grey image "
+                             f"with np.repeat(x, {wanted}, -1), or build the model for {x.shape[-1]}.")
+
     def prepare_losses(self) -> None:
         """Build what a loss owns now, so that missing weights are told before the first step, and outside its graph."""
         content = getattr(self, "content", None)

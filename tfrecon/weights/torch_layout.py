@@ -23,6 +23,7 @@ _LEAVES = {
 }
 _IGNORED = "num_batches_tracked"  # a counter of PyTorch's batch norm; nothing here depends on it
 _PARALLEL = "module."
+_Source = dict[tuple[str, str], tuple[str, np.ndarray]]
 
 
 def load_state_dict(
@@ -39,9 +40,10 @@ def load_state_dict(
     Raises:
         WeightsError: names are missing or left over, shapes differ, numbers are not finite. The model is unchanged.
     """
-    source = _by_layer(state)
+    places = list(_places(model))
+    source, renumbered = _renumbered(_by_layer(state), {layer for (layer, _), _ in places})
     arrays = {}
-    for key, variable in _places(model):
+    for key, variable in places:
         if key in source:
             name, array = source.pop(key)
             arrays[id(variable)] = (name, _to_keras(array, variable.name))
@@ -51,6 +53,8 @@ def load_state_dict(
             f"{len(names)} arrays of the source have no place in {model.name}, first {names[:3]}. "
             "The weights belong to another network or another revision; build the model they were made for."
         )
+    if renumbered:
+        notes = (*notes, f"{renumbered} layers are numbered as if a layer without weights (dropout) were there or not")
     stripped = sum(str(name).startswith(_PARALLEL) for name in state)
     if stripped:
         notes = (*notes, f"the prefix {_PARALLEL} of DataParallel was taken off {stripped} names")
@@ -76,8 +80,8 @@ def _key(name: str) -> tuple[str, str]:
     return prefix.replace(".", "_"), leaf
 
 
-def _by_layer(state: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, np.ndarray]]:
-    result: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
+def _by_layer(state: Mapping[str, Any]) -> _Source:
+    result: _Source = {}
     for name, array in state.items():
         key = _key(name)
         if key[1] == _IGNORED:
@@ -86,6 +90,32 @@ def _by_layer(state: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, np.n
             raise WeightsError(f"Two arrays of the source mean the same layer: {result[key][0]} and {name}.")
         result[key] = (str(name), as_array(name, array))
     return result
+
+
+def _renumbered(source: _Source, layers: set[str]) -> tuple[_Source, int]:
+    """The source with its last numbers changed to the model's where both hold as many layers under the same parent.
+
+    PyTorch numbers the layers of a Sequential whether they have weights or not: a network built with dropout calls its
+    second convolution 6 and without it 5, and the weights are the same.
+    """
+    wanted, found = _numbers(layers), _numbers({layer for layer, _ in source})
+    renamed = {}
+    for parent, numbers in found.items():
+        ours = wanted.get(parent, set())
+        if ours != numbers and len(ours) == len(numbers):
+            pairs = zip(sorted(numbers), sorted(ours))
+            renamed.update({f"{parent}_{theirs}": f"{parent}_{own}" for theirs, own in pairs if theirs != own})
+    return {(renamed.get(layer, layer), leaf): value for (layer, leaf), value in source.items()}, len(renamed)
+
+
+def _numbers(layers: Iterable[str]) -> dict[str, set[int]]:
+    """Parent -> the numbers of its layers."""
+    found: dict[str, set[int]] = {}
+    for layer in layers:
+        parent, _, number = layer.rpartition("_")
+        if parent and number.isdecimal():
+            found.setdefault(parent, set()).add(int(number))
+    return found
 
 
 def _to_keras(array: np.ndarray, variable_name: str) -> np.ndarray:

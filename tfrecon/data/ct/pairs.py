@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import DataError, UsageError
 from ...hdf5 import shown
 from ...physics import blur
+from ..batching import batched, elements
 from ..memory import free_memory
 from ..splits import Sample, all_samples
 from ..stream import EpochClock
@@ -114,36 +115,15 @@ def _pipeline(
         facts = {"data_range": tf.ones(()), "scale": levels[2]}
         return (*pair, facts) if metadata else pair
 
-    dataset = _elements(stream, tf).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
-    sizes = _sizes(stream)
-    if len(sizes) == 1:
-        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    else:
-        dataset = dataset.group_by_window(
-            key_func=lambda image, *_: tf.cast(tf.shape(image)[0], tf.int64) * 2**20 + tf.cast(tf.shape(image)[1], tf.int64),
-            reduce_func=lambda _, group: group.batch(batch_size, drop_remainder=drop_remainder),
-            window_size=batch_size,
-        )
-    count = _batches(sizes, batch_size, drop_remainder)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+    dataset = elements(stream, _signature(stream, tf)).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    return batched(dataset, _sizes(stream), batch_size, drop_remainder)
 
 
-def _elements(stream: BlurStream, tf: Any) -> Any:
-    """One pass over the stream; not `Dataset.from_generator`, for the reason given in `data/masked_pairs.py`."""
+def _signature(stream: BlurStream, tf: Any) -> tuple:
     volumes, canvas = stream.index.volumes, stream.blurring.canvas
     height, width = (n.pop() if len(n) == 1 else None for n in ({v.height for v in volumes}, {v.width for v in volumes}))
-    signature = (tf.TensorSpec((height, width), tf.float32), tf.TensorSpec((canvas, canvas), tf.float32),
-                 tf.TensorSpec((3,), tf.int32), tf.TensorSpec((3,), tf.float32))
-
-    def visits(_: Any) -> Any:
-        rows = tf.numpy_function(stream.visits, [], tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (len(stream.samples), 4)))
-
-    def read(visit: Any) -> tuple:
-        values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
-        return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
-
-    return tf.data.Dataset.range(1).flat_map(visits).map(read)
+    return (tf.TensorSpec((height, width), tf.float32), tf.TensorSpec((canvas, canvas), tf.float32),
+            tf.TensorSpec((3,), tf.int32), tf.TensorSpec((3,), tf.float32))
 
 
 def _pair(values: Any, kernel: Any, geometry: Any, levels: Any, patch: int | None) -> tuple[Any, Any]:
@@ -185,14 +165,6 @@ def _sizes(stream: BlurStream) -> Counter:
     """How many slices of each size one pass yields."""
     volumes = stream.index.volumes
     return Counter(stream.patch or (volumes[number].height, volumes[number].width) for number, _ in stream.samples)
-
-
-def _batches(sizes: Counter, batch_size: int, drop_remainder: bool) -> int:
-    batches = sum(n // batch_size if drop_remainder else -(-n // batch_size) for n in sizes.values())
-    if not batches:
-        raise UsageError(f"A batch of {batch_size} is larger than the {sizes.total()} slices there are and the incomplete "
-                         "last batch is dropped. Take a smaller batch size.")
-    return batches
 
 
 def _check_memory(index: ImageIndex) -> None:

@@ -1,0 +1,60 @@
+"""The part of the pipelines that does not depend on the task: elements read by Python, batches of one size each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ..errors import UsageError
+
+
+def elements(stream: Any, signature: tuple) -> Any:
+    """One pass over a stream as a dataset: its `visits()` as rows, then `element(row)` for each.
+
+    Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
+    set before, to give every freed buffer above 128 KiB back to the kernel at once: 680 page faults for every slice
+    (benchmarks/README.md).
+
+    Args:
+        stream: `visits` gives int64 (samples, columns) and starts a new pass; `samples` says how many there are.
+        signature: a `tf.TensorSpec` for each of the values `element` returns.
+    """
+    import tensorflow as tf
+
+    def visits(_: Any) -> Any:
+        rows = tf.numpy_function(stream.visits, [], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (len(stream.samples), None)))
+
+    def read(visit: Any) -> tuple:
+        values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
+        return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
+
+    return tf.data.Dataset.range(1).flat_map(visits).map(read)
+
+
+def batched(dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool) -> Any:
+    """Batches of images of one size each, their number known, fetched ahead.
+
+    Args:
+        dataset: elements whose first is the image (h, w, channels).
+        sizes: how many images of each size one pass yields.
+        batch_size, drop_remainder: as in `tf.data.Dataset.batch`.
+
+    Raises:
+        UsageError: not one batch comes together.
+    """
+    import tensorflow as tf
+
+    count = sum(n // batch_size if drop_remainder else -(-n // batch_size) for n in sizes.values())
+    if not count:
+        raise UsageError(f"A batch of {batch_size} is larger than the {sizes.total()} slices there are and the incomplete "
+                         "last batch is dropped. Take a smaller batch size.")
+    if len(sizes) == 1:
+        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
+    else:
+        dataset = dataset.group_by_window(
+            key_func=lambda image, *_: tf.cast(tf.shape(image)[0], tf.int64) * 2**20 + tf.cast(tf.shape(image)[1], tf.int64),
+            reduce_func=lambda _, group: group.batch(batch_size, drop_remainder=drop_remainder),
+            window_size=batch_size,
+        )
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
