@@ -1,4 +1,4 @@
-"""Write real MR data as HDF5 volumes in the fastMRI layout, from files of public repositories.
+"""Write real MR data as HDF5 volumes in the fastMRI layout, and sort real CT, from files of public repositories.
 
     python benchmarks/real_data.py RAW OUT
 
@@ -7,12 +7,14 @@ RAW holds, under the folder names of the table in benchmarks/README.md, the file
   singlecoil/           TRUE single-coil k-space of an axial T2 brain
   derived/train, val/   volumes DERIVED from cardiac magnitude images: image x smooth phase + noise, then FFT; one file per
                         person where persons are known, attribute derived=True. Good for training, never for claims.
+  ct/train, ct/test/    six DICOM slices of one head: four to train and choose on, two to judge, of the SAME person
 
 Nothing is downloaded and none of the images belongs to this project. Needs numpy, scipy (comes with scikit-image), h5py.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tfrecon.physics import fft2c, ifft2c
 
 PEOPLE_FROM = 24  # frames 24..45 and 46..68 show the same people in the same order; who repeats in 1..23 is not known
 VALIDATION_FROM = 40
+CT_TEST = ("14.dcm", "16.dcm")
 
 
 def write(path: Path, patient: str, acquisition: str, kspace: np.ndarray, derived: bool = False) -> None:
@@ -77,6 +80,11 @@ def main(raw: Path, out: Path) -> None:
     brain = loadmat(raw / "loraks_t2_brain_sc" / "T2_single_channel.mat")["kData"][None]
     write(out / "singlecoil" / "loraks_t2_brain.h5", "loraks", "AXT2", brain)
     write_cardiac(raw, out)
+    for source in sorted((raw / "ct_head_ge").glob("*.dcm")):
+        target = out / "ct" / ("test" if source.name in CT_TEST else "train") / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        print(target)
 
 
 if __name__ == "__main__":

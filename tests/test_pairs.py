@@ -57,6 +57,21 @@ def test_seed_000s_whole_volume_unscaled(golden, tmp_path):
     np.testing.assert_allclose(target[..., 0], case["deblurgan_B_ch0"], rtol=2e-5, atol=1e-10)
 
 
+def test_symmetric_pairs_in_three_channels(demo_folder):
+    """DeblurGAN's: [-1, 1] instead of [0, 1], three equal channels, and the scale that undoes it."""
+    plain, symmetric = (create_paired_dataset(demo_folder, batch_size=2, crop=64, metadata=True, channels=channels,
+                                              scaling=scaling)
+                        for channels, scaling in ((1, "zero_filled_max"), (3, "symmetric")))
+    for (x, y, facts), (x3, y3, facts3) in zip(plain, symmetric):
+        for one, three in ((x, x3), (y, y3)):
+            assert three.shape == (*one.shape[:3], 3)
+            np.testing.assert_allclose(three, np.repeat(2 * np.asarray(one) - 1, 3, -1), atol=1e-6)
+        np.testing.assert_array_equal(facts["scale"], facts3["scale"])
+        np.testing.assert_array_equal(facts["data_range"], facts3["data_range"])
+    with pytest.raises(UsageError, match="channels"):
+        create_paired_dataset(demo_folder, channels=2)
+
+
 @pytest.mark.parametrize("target", [None, "kspace", "reconstruction_rss"])
 def test_pairs_equal_the_plain_form(demo_folder, target):
     index = index_volumes(demo_folder, target or "reconstruction_esc")

@@ -118,7 +118,7 @@ def test_gradient_reaches_the_output_only_and_first_use_inside_a_graph_works():
     (lambda path: path.write_text("<html>403</html>"), "web page"),
     (lambda path: path.unlink(), "No such file"),
     (lambda path: np.savez(path, block1_conv1__kernel=np.zeros(3)), "block1_conv1__bias"),
-    (lambda path: np.savez(path, **{"block1_conv1__kernel": np.array([object()], object)}), "does not give"),
+    (lambda path: np.savez(path, block1_conv1__kernel=np.array([object()], object)), "does not give"),
 ])
 def test_spoiled_files_are_one_sentence(tmp_path, random_weights, spoil, message):
     path = tmp_path / "vgg.npz"

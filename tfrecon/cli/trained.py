@@ -32,7 +32,7 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     if card.get("model", arguments.model) != arguments.model:
         raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
     scaling = card.get("scaling", record.scaling)
-    if scaling not in SCALINGS:
+    if record.task == "masked" and scaling not in SCALINGS:
         raise WeightsError(f"{arguments.weights}: its card asks for a scaling that does not exist ({scaling!r}).")
     trained = card.get("acceleration")
     if trained and arguments.acceleration and trained != arguments.acceleration:

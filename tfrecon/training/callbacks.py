@@ -148,8 +148,8 @@ class StopOnNaN(keras.callbacks.Callback):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
         if bad:
             raise TfreconError(
-                f"{', '.join(bad)} became NaN or infinite at step {batch + 1} of the epoch; training was stopped and the last "
-                "epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect --deep`."
+                f"{', '.join(bad)} became NaN or infinite at step {batch + 1} of the epoch; training was stopped and the "
+                "last epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect --deep`."
             )
 
 
@@ -184,7 +184,8 @@ class Progress(keras.callbacks.Callback):
         baseline: value of `val_ssim` for doing nothing, shown beside the network's, and what it is called.
     """
 
-    def __init__(self, epochs: int, steps: int, first_epoch: int = 0, first_batch: int = 0, baseline: tuple[str, float] | None = None):
+    def __init__(self, epochs: int, steps: int, first_epoch: int = 0, first_batch: int = 0,
+                 baseline: tuple[str, float] | None = None):
         super().__init__()
         if epochs < 1 or steps < 1:
             raise UsageError(f"Expected at least one epoch and one step, received {epochs} and {steps}.")

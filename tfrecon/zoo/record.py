@@ -16,7 +16,7 @@ class Record:
         task: of `data.create_paired_dataset`: masked or blur.
         make: builds it, compiled, from its options; None for the models without weights.
         presets: option sets by name; the first is the default.
-        scaling: the `create_paired_dataset` scaling it was made for (masked task).
+        scaling: the `create_paired_dataset` scaling it was made for; "window" for CT.
         channels: of its images; grey ones are repeated.
         multiple: what height and width must be a multiple of; reconstruction pads and crops back.
         patch: side of the training images where its critic needs a fixed size; None: any.
