@@ -10,7 +10,19 @@ import argparse
 import time
 from typing import Any
 
-from .options import add_blur, add_existing, add_json, add_mask, add_reading, count, masking, print_json, report_skipped, say
+from .options import (
+    add_blur,
+    add_existing,
+    add_json,
+    add_mask,
+    add_reading,
+    count,
+    mask_seed,
+    masking,
+    print_json,
+    report_skipped,
+    say,
+)
 from .trained import Lazy, check_weights
 
 HELP = "reconstruct a file or folder"
@@ -29,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nan", choices=["refuse", "zero"], default="refuse", help="what to do with NaN (refuse)")
     add_reading(parser)
     group = add_blur(parser)
-    group.add_argument("--blur", action="store_true", help="blur sharp images first, seeded by file name, to judge a model")
+    group.add_argument("--blur", action="store_true", help="blur sharp images first, to judge a model")
+    group.add_argument("--blur-seed", type=mask_seed, default="file", metavar="SEED", help="as --seed of the mask (file)")
     group.add_argument("--format", choices=FORMATS, default="hdf5", help="of the results (hdf5)")
     group.add_argument("--tile", type=count, metavar="N", help="side of the tiles large slices are cut into (whole slices)")
     add_json(parser)
@@ -73,7 +86,7 @@ def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) ->
     index = index_images(arguments.input, window, arguments.strict, arguments.key)
     report_skipped(index)
     length = card.get("blur_length", arguments.blur_length)
-    blurring = Blurring(max_length=length) if arguments.blur else None
+    blurring = Blurring(max_length=length, seed=arguments.blur_seed) if arguments.blur else None
     settings = ImageSettings(window, record.channels, record.multiple_for(card.get("options", {})), arguments.tile,
                              batch_size=arguments.batch_size, blurring=blurring, attributes=_facts(arguments, card))
     reader = ImageReader("air" if arguments.nan == "zero" else arguments.nan)
