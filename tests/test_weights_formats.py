@@ -294,7 +294,7 @@ def test_messages_name_the_file_not_the_copy_inside(tmp_path):
 
 
 def test_archive_that_lies_about_its_size(tmp_path):
-    """The declared size is what is copied at most."""
+    """What lies behind the declared size is not unpacked, and the checksum tells."""
     path = tmp_path / "x.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(5000))
@@ -302,7 +302,7 @@ def test_archive_that_lies_about_its_size(tmp_path):
     entry = data.rindex(b"PK\x01\x02")
     data[entry + 24 : entry + 28] = struct.pack("<I", 100)
     path.write_bytes(data)
-    refused(network(), path)
+    refused(network(), path, "damaged")
 
 
 def test_cards_are_ours_only(tmp_path):

@@ -173,12 +173,13 @@ def test_hostile_npz(tmp_path, kind):
     refused(network(), tmp_path / "x", fragment)
 
 
-def test_npz_bomb(tmp_path, monkeypatch):
+@pytest.mark.parametrize("member", ["a.npy", "model.weights.h5"])
+def test_archives_that_unpack_without_end(tmp_path, monkeypatch, member):
     """Zeros packed to a thousandth: no trained network compresses so. (From 256 MiB on; here from 1 MB.)"""
-    monkeypatch.setattr("tfrecon.weights.npz_file.ALWAYS_ALLOWED_BYTES", 10**6)
+    monkeypatch.setattr("tfrecon.weights.keras_files.ALWAYS_ALLOWED_BYTES", 10**6)
     text = "{'descr':'<f4','fortran_order':False,'shape':(750000,)}\n"
     with zipfile.ZipFile(tmp_path / "x", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.npy", npy(text=text, data=bytes(3_000_000)))
+        archive.writestr(member, npy(text=text, data=bytes(3_000_000)))
     refused(network(), tmp_path / "x", "which no weights do")
 
 

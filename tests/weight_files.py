@@ -31,7 +31,8 @@ def refused(model, source, *fragments, **options):
     message = str(caught.value)
     assert "\n" not in message
     if not isinstance(source, dict):
-        assert message.startswith(shown(source))
+        path = shown(source)
+        assert message.startswith(path) and f"{path}:" not in message[len(path) + 1 :]
     for fragment in fragments:
         assert fragment in message
     assert unchanged(model, before)

@@ -33,6 +33,7 @@ MAX_SOFT_LINKS = 16
 BUILT_IN_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_LABEL_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM)
 _LIBRARY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 _UNPACK = "unpack it and give the .h5 inside"
 _NO_CODE = "it is never opened here as data, because unpickling can run code"
@@ -356,7 +357,9 @@ def read_attributes(owner: h5py.File | h5py.Dataset) -> dict[str, bool | int | f
 def _attribute(owner: h5py.File | h5py.Dataset, name: str) -> bool | int | float | str | None:
     """One attribute as a Python value, None for what cannot be one; one broken label must not cost a volume."""
     try:
-        if owner.attrs.get_id(name).get_storage_size() > MAX_ATTRIBUTE_BYTES:
+        stored = owner.attrs.get_id(name)
+        # A damaged type makes the library itself crash while it reads; labels are of plain types.
+        if stored.get_storage_size() > MAX_ATTRIBUTE_BYTES or stored.get_type().get_class() not in _LABEL_TYPES:
             return None
         value = np.asarray(owner.attrs[name])
     except _LIBRARY_ERRORS:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from .options import say
@@ -27,8 +25,7 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
                              "train` makes some, and --model zero_filled needs none.")
         arguments.acceleration = arguments.acceleration or 4
         return {"scaling": record.scaling}
-    with about_weights():
-        card, digest = read_card(arguments.weights), sha256_of(arguments.weights)
+    card, digest = read_card(arguments.weights), sha256_of(arguments.weights)
     if card.get("model", arguments.model) != arguments.model:
         raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
     scaling = card.get("scaling", record.scaling)
@@ -39,17 +36,6 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
         say(f"warning: the weights were trained at {trained}x and the data are taken at {arguments.acceleration}x")
     arguments.acceleration = arguments.acceleration or trained or 4
     return {**card, "scaling": scaling, "sha256": digest}
-
-
-@contextmanager
-def about_weights() -> Iterator[None]:
-    """A missing or broken weight file is an error of the weights, not of the volume that happened to need them."""
-    from ..errors import DataError, WeightsError
-
-    try:
-        yield
-    except DataError as error:
-        raise WeightsError(str(error)) from error
 
 
 class Lazy:
@@ -66,7 +52,6 @@ class Lazy:
 
             if self.arguments.weights:
                 load_tensorflow()
-            with about_weights():
-                model = create(self.arguments.model, weights=self.arguments.weights)
+            model = create(self.arguments.model, weights=self.arguments.weights)
             self.model = getattr(model, "predict_on_batch", model)
         return self.model(images)

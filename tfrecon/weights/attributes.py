@@ -1,4 +1,4 @@
-"""Labels in HDF5 weight files: strings only, because HDF5 crashes on broken labels of odder types."""
+"""Labels and arrays in HDF5 weight files whose type is looked at first: HDF5 crashes on some that are damaged."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def read_strings(owner: Any, key: str) -> list[str]:
                            "hostile, get it from its source.")
     values = np.asarray(owner.attrs[key]).reshape(-1)
     return [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else str(v) for v in values]
+
+
+def check_plain(dataset: h5py.Dataset) -> None:
+    """WeightsError if the elements are lists, strings or references of their own; nothing is read."""
+    if dataset.dtype.kind == "O":
+        raise WeightsError(f"{shown(dataset.file.filename)}: {shown(dataset.name)} holds no numbers; expected an array of "
+                           "float32. The file is damaged or no weights; get it from its source.")
 
 
 def read_label(owner: Any, key: str) -> str | None:

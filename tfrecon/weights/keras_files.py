@@ -5,8 +5,10 @@ Only numbers are read: a `.keras` archive's own description of the model is neve
 
 from __future__ import annotations
 
+import errno
 import json
 import lzma
+import os
 import shutil
 import tempfile
 import zipfile
@@ -21,13 +23,14 @@ import numpy as np
 
 from ..errors import DataError, TfreconError, WeightsError
 from ..files import replace_when_complete
-from ..hdf5 import check_tree, guard, open_hdf5, shown
-from .attributes import read_label
+from ..hdf5 import ALWAYS_ALLOWED_BYTES, check_tree, guard, open_hdf5, shown
+from .attributes import check_plain, read_label
 from .report import LoadReport, check_array, saved_variables, unchanged_on_error
 
 CARD_ATTRIBUTE = "tfrecon_card"
 ARCHIVE_MEMBER = "model.weights.h5"
-_LARGEST_MEMBER = 4 << 30
+# Trained numbers hardly compress; a hundredfold is no network.
+_MAX_COMPRESSION = 100
 
 
 def save_weights(model: Any, path: Any, card: dict[str, Any] | None = None) -> Path:
@@ -117,7 +120,10 @@ def _inside(path: Any, member: Path) -> Iterator[h5py.File]:
 
 
 def _check_count(path: Any, file: h5py.File, model: Any) -> None:
-    stored, expected = len(keras_arrays(file)), _count_saved(model)
+    names = keras_arrays(file)
+    for name in names:
+        check_plain(file[name])
+    stored, expected = len(names), _count_saved(model)
     if stored != expected:
         # Keras takes what it needs and leaves the rest without a word.
         raise WeightsError(
@@ -164,12 +170,18 @@ def _link(path: Path, target: Path) -> None:
 
 def _extract(path: Path, target: Path) -> None:
     with archive_errors(path), zipfile.ZipFile(path) as archive:
-        size = archive.getinfo(ARCHIVE_MEMBER).file_size
-        if size > _LARGEST_MEMBER:
-            raise WeightsError(f"{shown(path)} declares {size} bytes of weights, more than the {_LARGEST_MEMBER} allowed.")
+        check_unpacked_size(path, archive.getinfo(ARCHIVE_MEMBER).file_size)
         # The name is written out here, never taken from the archive.
         with archive.open(ARCHIVE_MEMBER) as source, open(target, "wb") as out:
-            _copy_at_most(source, out, size)
+            shutil.copyfileobj(source, out, 1 << 20)  # zipfile hands out no more than is declared
+
+
+def check_unpacked_size(path: Any, declared: int) -> None:
+    """WeightsError if an archive claims to unpack to more than weights can."""
+    stored = os.path.getsize(path)
+    if declared > max(ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION * stored):
+        raise WeightsError(f"{shown(path)}: declares {declared} bytes of arrays in a file of {stored}, which no weights do; "
+                           "get it from its source.")
 
 
 @contextmanager
@@ -178,16 +190,7 @@ def archive_errors(path: Any) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError) as error:
-        if isinstance(error, TfreconError):
+        full_disk = isinstance(error, OSError) and error.errno != errno.EINVAL  # a broken offset is "invalid"
+        if full_disk or isinstance(error, TfreconError):
             raise
         raise WeightsError(f"{shown(path)} is a damaged, truncated or encrypted archive ({error}). Get it again.") from error
-
-
-def _copy_at_most(source: Any, out: Any, size: int) -> None:
-    """Copy what the archive declared and refuse more: the size field of a zip can lie."""
-    left = size
-    while block := source.read(min(1 << 20, left + 1)):
-        left -= len(block)
-        if left < 0:
-            raise WeightsError("The archive holds more bytes than it declares; it is damaged or hostile.")
-        out.write(block)

@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 
 from ..errors import WeightsError
-from ..hdf5 import check_tree, get_dataset, guard, open_hdf5, shown
-from .attributes import read_label, read_strings
+from ..hdf5 import get_dataset, guard, open_hdf5, shown
+from .attributes import check_plain, read_label, read_strings
 from .legacy_match import Stored, match_layers
 from .report import LoadReport, about, assign_all, check_shape
 
@@ -25,13 +25,17 @@ _KERAS_1_NAME = re.compile(r"_(W|b|running_mean|running_std)(_\d+)?(:0)?$")
 def load_legacy_file(model: Any, path: Any, sha256: str) -> LoadReport:
     """Load a Keras 2 file strictly: every array, right shapes, finite numbers, or no change.
 
+    Args:
+        model: a built Keras model.
+        path: a file that `find_source` has walked through, so that no link in it leads out.
+        sha256: of the file, for the report.
+
     Raises:
         WeightsError, DataError: the file does not fit, is broken or hostile; kernels in another orientation (Keras 1,
             Theano).
     """
     with open_hdf5(path) as file:
         with guard(path, "listing the layers"):
-            check_tree(file)
             notes = [] if has_names(file) else ["weights of a whole saved model; its description was not read"]
             layers = [(name, arrays) for name, arrays in stored_layers(file) if arrays]
             known = facts(file)
@@ -85,7 +89,10 @@ def _stored_arrays(root: h5py.Group, layer: str) -> list[Stored]:
         raise WeightsError(f"{shown(path)}: lists the layer {shown(layer)} and does not hold it; the file is damaged, get "
                            "it again.")
     names = _read_names(group, "weight_names")
-    return [Stored(name, get_dataset(root.file, f"{group.name}/{name}")) for name in names]
+    found = [Stored(name, get_dataset(root.file, f"{group.name}/{name}")) for name in names]
+    for stored in found:
+        check_plain(stored.dataset)
+    return found
 
 
 def _read_names(group: h5py.Group, key: str) -> list[str]:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 
 import numpy as np
 
-from ..errors import WeightsError
-from ..hdf5 import ALWAYS_ALLOWED_BYTES, shown
-from .keras_files import archive_errors
+from .keras_files import archive_errors, check_unpacked_size
 from .safetensors_file import damaged
-
-# Trained numbers hardly compress; a hundredfold is no network.
-_MAX_COMPRESSION = 100
 
 
 def read_npz(path: str) -> dict[str, np.ndarray]:
@@ -25,7 +19,7 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
     """
     with archive_errors(path), zipfile.ZipFile(path) as archive:
         names = npz_table(path)
-        _check_size(path, archive)
+        check_unpacked_size(path, sum(info.file_size for info in archive.infolist()))
         with damaged(path), np.load(path, allow_pickle=False) as arrays:
             if len(set(archive.namelist())) != len(names):
                 raise ValueError("a name stands twice")
@@ -48,10 +42,3 @@ def _npy_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, t
         if math.prod(shape) * dtype.itemsize > info.file_size - handle.tell():
             raise ValueError(f"{info.filename} declares more than it holds")
     return info.filename.removesuffix(".npy"), shape, str(dtype)
-
-
-def _check_size(path: str, archive: zipfile.ZipFile) -> None:
-    declared, stored = sum(info.file_size for info in archive.infolist()), os.path.getsize(path)
-    if declared > max(ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION * stored):
-        raise WeightsError(f"{shown(path)}: declares {declared} bytes of arrays in a file of {stored}, which no weights do; "
-                           "get it from its source.")
