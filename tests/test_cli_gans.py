@@ -135,7 +135,8 @@ def test_ct_is_blurred_deblurred_and_judged_with_the_blurred_row(capsys, ct_run,
     assert result.code == 0, result.err
     table = call(capsys, "evaluate", tmp_path / "out", "--target", ct_run / "data", "--json").json()
     assert [row["name"] for row in table["mean"]] == ["blurred", "prediction"] and table["mean"][0]["n"] == 3
-    sharp = call(capsys, "evaluate", ct_run / "data", "--target", ct_run / "data", "--window", "brain", "--json").json()
+    words = ("evaluate", ct_run / "data", "--target", ct_run / "data", "--window", "brain", "--blur-seed", "file", "--json")
+    sharp = call(capsys, *words).json()
     assert sharp["mean"][1]["ssim"] == pytest.approx(1.0) and sharp["mean"][0]["ssim"] < 0.99
 
 
@@ -173,6 +174,7 @@ def test_row_82_grey_images_ask_for_a_window(capsys, ct_run, tmp_path):
 @pytest.mark.parametrize("more, code, message", [
     (("--crop", "8"), 2, "at least 16"),  # row 72: too small for the critic
     (("--crop", "18"), 2, "multiple"),  # row 73
+    (("--set", "learning_rate=1e-2"), 2, "--learning-rate"), (("--set", "image_shape=[8,8,1]"), 2, "--crop"),
     (("--set", "depth=3"), 2, "depth"), (("--set", "=3"), 2, "NAME=VALUE"), (("--loss", "l1"), 2, "loss"),
     (("--content", "perceptual", "--vgg-weights", "/nowhere/vgg.h5"), 4, "/nowhere/vgg.h5"),
 ])
@@ -181,6 +183,52 @@ def test_wrong_options_are_told_in_one_line(capsys, tmp_path, more, code, messag
     result = call(capsys, "train", "--data", data, "--out", tmp_path / "run", *TINY_MRI, "--epochs", 1, *more)
     assert result.code == code and message in result.err.splitlines()[-1], result.err
     assert "generator.weights.h5" not in results(tmp_path / "run") if (tmp_path / "run").exists() else True
+
+
+def test_row_53_the_folder_of_the_inputs_is_no_output(capsys, ct_run, tmp_path):
+    data = ct(tmp_path / "data", "a")
+    for out in (data, tmp_path):  # itself, and one it lies in
+        result = call(capsys, "reconstruct", data, out, "--model", "ct_deblur", "--weights",
+                      ct_run / "run" / "generator.weights.h5")
+        assert result.code == 2 and "holds the inputs" in result.err
+    assert results(data) == ["a.h5"]
+
+
+def test_blurred_row_only_where_the_blur_is_known(capsys, ct_run, tmp_path):
+    weights = ct_run / "run" / "generator.weights.h5"
+    words = ("reconstruct", ct_run / "data", tmp_path / "out", "--model", "ct_deblur", "--weights", weights)
+    assert call(capsys, *words).code == 0
+    judged = call(capsys, "evaluate", tmp_path / "out", "--target", ct_run / "data", "--json").json()
+    assert judged["mean"][0]["n"] == 0 and "no blurred row" in judged["notes"]["a.h5"]
+    longer = call(capsys, *words, "--blur", "--blur-length", 20, "--blur-seed", 3, "--overwrite")
+    assert longer.code == 0, longer.err
+    with h5py.File(tmp_path / "out" / "a.h5") as file:  # what was asked for, not what the card says
+        assert (file.attrs["blur_max_length"], file.attrs["blur_seed"]) == (20.0, 3)
+    table = call(capsys, "evaluate", tmp_path / "out", "--target", ct_run / "data")
+    assert "blurred (baseline)" in table.out
+
+
+@pytest.mark.parametrize("model, more", [("ct_deblur", ()), ("pix2pix", ("--set", "num_downs=5"))])
+def test_slices_that_are_no_multiple_are_validated_in_part(capsys, tmp_path, model, more):
+    data = ct(tmp_path / "data", size=37)
+    words = [w for w in TINY_CT if w != "ct_deblur"]
+    words.insert(1, model)
+    words = words[:-1] + ["8", *more]
+    if model == "pix2pix":
+        words = [w for i, w in enumerate(words) if "n_blocks=1" not in (w, *words[i + 1 : i + 2])]
+    result = call(capsys, "train", "--data", data, "--out", tmp_path / "run", *words, "--epochs", 1)
+    assert result.code == 0, result.err
+
+
+def test_wrong_commands_leave_nothing_in_the_way(capsys, tmp_path):
+    data, run = volumes(tmp_path / "data"), tmp_path / "run"
+    tiny = ("--data", data, "--out", run, "--epochs", 1)
+    for words in (("train", *tiny, *TINY_MRI, "--content", "perceptual", "--vgg-weights", tmp_path / "none.h5"),
+                  ("train", *tiny, *TINY_MRI, "--generator-first", 1),
+                  ("compare", *tiny, "--model", "deblurgan_mri", "--preset", "small")):
+        assert call(capsys, *words).code in (2, 4)
+        assert not (run / "settings.json").exists(), words
+    assert call(capsys, "train", *tiny, *TINY_MRI, "--linear-decay", 1, 1).code == 0
 
 
 def test_tensorboard_logs_or_the_package_to_install(capsys, tmp_path):

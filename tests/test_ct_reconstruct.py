@@ -135,7 +135,7 @@ def test_existing_results_and_inputs_are_not_replaced(tmp_path, sharp):  # rows 
     run(sharp, tmp_path / "out")
     with pytest.raises(UsageError, match="exist already"):
         run(sharp, tmp_path / "out")
-    with pytest.raises(UsageError, match="replace the inputs"):
+    with pytest.raises(UsageError, match="holds the inputs"):
         run(sharp, sharp, options={"overwrite": True})
     with pytest.raises(UsageError, match="is a file"):
         run(sharp, sharp / "a.h5")

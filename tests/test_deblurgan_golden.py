@@ -61,6 +61,20 @@ def test_critic_forward(golden, networks):
         np.testing.assert_allclose(layer.moving_variance, case[f"after_batch_normalization_{number}_var"], atol=1e-6)
 
 
+def test_arrays_under_the_originals_automatic_names_load_by_position(golden, networks):
+    """conv2d_1 or conv2d_25: what Keras 2 called a layer depended on what was built before it."""
+    from tfrecon.errors import WeightsError
+    from tfrecon.weights import load_weights
+
+    for name, model in zip(("keras_generator", "keras_discriminator"), networks):
+        case = golden(name)
+        weights = case.weights()
+        assert load_weights(model, weights).loaded == len(weights)
+        np.testing.assert_allclose(model(case["x"], training=False), case["y"], atol=GENERATOR)
+        with pytest.raises(WeightsError):
+            load_weights(model, dict(list(weights.items())[:-1]))
+
+
 def test_parameter_counts():
     generator, critic = generator_model(), discriminator_model()
     assert sum(v.numpy().size for v in generator.trainable_variables) == 11_388_675

@@ -72,9 +72,8 @@ def test_sizes_that_no_tile_divides_and_several_images(shape):
 def test_form_in_float64_is_the_same_sum():
     """To 1e-11: whatever float32 loses is rounding, not a neglected term, also at the borders."""
     with precision("float64"):
-        generator = small(image_shape=(20, 28, 3))
-        x = images(2, 20, 28, 3)
-        np.testing.assert_allclose(inference_form(generator)(x), generator(x, training=False), atol=1e-11)
+        generator, x = small(image_shape=(20, 28, 3)), images(2, 20, 28, 3)
+    np.testing.assert_allclose(inference_form(generator)(x), generator(x, training=False), atol=1e-11)
 
 
 @pytest.mark.parametrize("build", [
@@ -127,6 +126,30 @@ def test_tensors_read_twice_are_merged_only_where_that_is_right():
     conv = keras.layers.Conv2D(2, 3, padding="same")(enlarged)
     norm = keras.layers.BatchNormalization()(conv)
     model = randomised(keras.Model(inputs, keras.layers.Add()([enlarged, conv, norm, keras.layers.ReLU()(norm)])))
+    check_equal(inference_form(model), model, images(2, 8, 8, 2))
+
+
+def chain(*layers):
+    x = inputs = keras.Input((8, 8, 2))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+UP, CONV, NORM, RELU = (getattr(keras.layers, n) for n in ("UpSampling2D", "Conv2D", "BatchNormalization", "ReLU"))
+
+
+@pytest.mark.parametrize("build", [
+    lambda: chain(CONV(4, 3), RELU(), NORM(), RELU()), lambda: chain(CONV(4, 3), RELU(max_value=0.1)),
+    lambda: chain(CONV(4, 3, activation="tanh"), NORM()), lambda: chain(CONV(4, 3, groups=2), NORM()),
+    lambda: chain(CONV(4, 3, dilation_rate=2), NORM()), lambda: chain(NORM(), CONV(4, 3, use_bias=False)),
+    lambda: chain(CONV(4, 3), NORM(center=False, scale=False)), lambda: chain(CONV(2, 7, padding="same")),
+    lambda: chain(CONV(2, 7), RELU()), lambda: chain(UP(2, interpolation="bilinear"), CONV(4, 3, padding="same")),
+    lambda: chain(UP(3), CONV(4, 3, padding="same")), lambda: chain(UP(2), CONV(4, 3)), lambda: chain(UP(2), CONV(4, 5)),
+    lambda: chain(UP(2), CONV(4, 3, padding="same", strides=2)), lambda: chain(CONV(128, 3), CONV(128, 3, strides=2)),
+])
+def test_what_only_looks_alike_is_not_merged_or_rearranged(build):
+    model = randomised(build())
     check_equal(inference_form(model), model, images(2, 8, 8, 2))
 
 

@@ -27,6 +27,11 @@ LAYERS = [
     (layers.InterleavePhases, {}, [(2, 5, 4, 8)]),
     (layers.AddShiftedRows, {"rows": 3}, [(2, 5, 4, 6)]),
     (layers.WinogradConv2D, {"filters": 3, "padding": "same", "activation": "relu"}, [(2, 5, 7, 2)]),
+    (layers.BilinearUpSampling2D, {"scale": 3}, [(2, 5, 4, 3)]),
+    (layers.WeightNormConv2D, {"filters": 3, "kernel_size": 3, "padding": "same", "transposed": True}, [(2, 5, 4, 2)]),
+    (layers.ChannelPReLU, {"initial_slope": 0.1}, [(2, 5, 4, 3)]),
+    (layers.WaveletNoise, {}, [(2, 9, 10, 3)]),
+    (layers.L2BallProjection, {"initial_alpha": -1.0}, [(2, 5, 4, 3), (2,)]),
 ]
 
 
@@ -39,7 +44,7 @@ def test_layer_laws(cls, config, shapes):
     output = layer(inputs)
     computed = layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])
     assert tuple(computed) == tuple(output.shape)
-    unknown = [tf.TensorSpec([None, None, None, s[-1]], tf.float32) for s in shapes]
+    unknown = [tf.TensorSpec([None] * (len(s) - 1) + [s[-1]], tf.float32) for s in shapes]
     for jit in (False, True):  # sizes unknown when the graph is made, as in an exported model
         function = tf.function(lambda *x: layer(list(x) if len(x) > 1 else x[0]), unknown, jit_compile=jit)
         np.testing.assert_allclose(function(*values), output, atol=1e-5)
@@ -198,17 +203,21 @@ def test_clip_passes_the_gradient_inside_only():
     np.testing.assert_array_equal(tape.gradient(y, x), [0, 1, 1, 1, 0])
 
 
-def test_instance_norm_has_the_right_second_derivative():
+@pytest.mark.parametrize("norm", [
+    layers.InstanceNormalization(1e-5, center=False, scale=False, dtype="float64"),
+    layers.BatchNormalization(second_order=True, dtype="float64"),
+], ids=["instance", "batch"])
+def test_norms_have_the_right_second_derivative(norm):
     """Against finite differences of the first one; Keras' normalisations are wrong here by half a percent."""
     rng = np.random.default_rng(0)
     kernel = tf.constant(rng.normal(size=(3, 3, 2, 3)))
     x, direction = tf.constant(rng.normal(size=(1, 6, 6, 2))), tf.constant(rng.normal(size=(1, 6, 6, 2)))
-    norm = layers.InstanceNormalization(1e-5, center=False, scale=False, dtype="float64")
 
     def penalty(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = tf.reduce_sum(tf.tanh(norm(tf.tanh(tf.nn.conv2d(x, kernel, 1, "SAME")))) * tf.range(3.0, dtype=tf.float64))
+            y = tf.reduce_sum(
+                tf.tanh(norm(tf.tanh(tf.nn.conv2d(x, kernel, 1, "SAME")), training=True)) * tf.range(3.0, dtype=tf.float64))
         return tf.reduce_sum(tf.square(tape.gradient(y, x)))
 
     with tf.GradientTape() as tape:

@@ -98,6 +98,21 @@ def test_value_preprocessing_and_grey_images(tmp_path, random_weights):
     assert float(plain(grey, other)) == pytest.approx(expected, rel=1e-6)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def halved(images):
+    return images / 2
+
+
+def test_any_preprocessing_survives_its_config(tmp_path, random_weights):
+    write_npz(tmp_path / "vgg.npz", random_weights)
+    options = {"backbone": "vgg19", "layer": "block1_conv2", "weights": tmp_path / "vgg.npz"}
+    x, y = images(), images(seed=1)
+    loss = PerceptualLoss(**options, preprocess=halved)
+    assert float(loss(x, y)) == pytest.approx(float(PerceptualLoss(**options)(x / 2, y / 2)), rel=1e-6)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert copy.preprocess is halved
+
+
 def test_gradient_reaches_the_output_only_and_first_use_inside_a_graph_works():
     loss = PerceptualLoss("vgg16", "block1_conv2", weights=None)
     x, y = tf.Variable(images()), tf.Variable(images(seed=1))

@@ -372,6 +372,9 @@ def test_rows_21_69_70_71_predict_refuses_what_keras_mistakes(build):
     with pytest.raises(TypeError, match="magnitude"):
         trainer.predict(np.ones((1, *SHAPE), complex))
     assert trainer.predict(np.ones((0, *SHAPE), np.float32)).shape == (0, *SHAPE)
+    grey = np.ones((2, 32, 32, 1), np.float32)
+    with pytest.raises(ValueError, match="3 channels"):
+        trainer.fit(grey, grey, verbose=0)
 
 
 def test_pix2pix_names_follow_the_originals_nesting():

@@ -253,7 +253,8 @@ def theano(file):
 @pytest.mark.parametrize(("spoil", "fragment"), [
     (put_nan, "finite"), (put_infinity_by_rounding, "finite"), (drop_array, "no key"), (drop_name, "needs"),
     (put_external_link, "link into another file"), (put_external_storage, "other files"), (put_virtual, "other files"),
-    (put_bomb, "declares"), (put_text, "holds no numbers"), (put_lists, "holds no numbers"), (list_twice, "lists a layer twice"),
+    (put_bomb, "declares"), (put_text, "holds no numbers"), (put_lists, "holds no numbers"),
+    (list_twice, "lists a layer twice"),
     (list_unknown, "does not hold it"),
     (list_numbers, "list of names"), (list_vectors, "list of names"), (put_outside, "outside of layers"),
     (one_more_layer, "layers with weights"), (keras_1, "turned round"), (theano, "turned round"),

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     task = task_of(arguments)
     index = task.index(arguments.data)
     folds = _folds(task, index)  # wrong data or arguments are told before anything is written
+    _create(task, arguments.losses[0], arguments.optimizers[0], int(folds[0][0].cardinality()))
     begin_run(out, arguments, _FREE)
     series, baseline = _train_all(task, index, folds, out)
     _write(out, arguments.argv, series, baseline)
@@ -62,6 +63,16 @@ def _folds(task: Task, index: Any) -> list[tuple[Any, Any]]:
     return [(task.dataset(train, True, side), task.dataset(validation, False, side)) for train, validation in pairs]
 
 
+def _create(task: Task, loss: str, optimizer: str, steps: int) -> Any:
+    """The model of one combination; UsageError for a model without a choice of losses."""
+    from ..zoo import create
+
+    arguments = task.arguments
+    chosen = {**model_options(arguments), "loss": loss, "optimizer": optimizer, "jit_compile": jit_compile(arguments),
+              "learning_rate": learning_rate(arguments, task.record, steps)}
+    return create(arguments.model, preset=arguments.preset, **chosen)
+
+
 def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str, Any], float]:
     """SSIM (folds, epochs) of every combination; finished ones are kept on disk and not repeated with --resume."""
     from .process import load_tensorflow
@@ -72,12 +83,11 @@ def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str
 
     from ..files import write_json
     from ..training import cross_validate
-    from ..zoo import create
     from .train import baseline_ssim
 
     arguments, done = task.arguments, out / "series.json"
     series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}
-    options = model_options(arguments)
+    steps = int(folds[0][0].cardinality())
     for loss in arguments.losses:
         for optimizer in arguments.optimizers:
             label = f"{loss}, {optimizer}"
@@ -85,11 +95,8 @@ def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str
                 continue
             say(f"{label}: {len(folds)} folds x {arguments.epochs} epochs")
             keras.utils.set_random_seed(arguments.seed)
-            rate = learning_rate(arguments, task.record, int(folds[0][0].cardinality()))
-            chosen = {**options, "learning_rate": rate, "loss": loss, "optimizer": optimizer,
-                      "jit_compile": jit_compile(arguments)}
             scores = cross_validate(
-                lambda: create(arguments.model, preset=arguments.preset, **chosen),  # noqa: B023 called at once
+                lambda: _create(task, loss, optimizer, steps),  # noqa: B023 called at once
                 _folds(task, index),  # anew: every combination sees the same order and the same masks
                 arguments.epochs,
                 leaking=arguments.leaking_folds,

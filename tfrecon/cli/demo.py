@@ -128,7 +128,7 @@ def _finish(arguments: argparse.Namespace, evaluation: Any, report: Path, second
     if arguments.json:
         print_json({"mean": rows, "below_baseline": below, "report": str(report.resolve()), "seconds": round(seconds, 1)})
     else:
-        print(metrics_table(rows))
+        print(metrics_table(rows, baseline=rows[0]["name"]))
         print(f"report: {report.resolve()}")
     if below:
         say(f"the network is worse than doing nothing in {', '.join(below)}; train longer (--epochs)")

@@ -9,7 +9,7 @@ import argparse
 from contextlib import suppress
 from typing import Any
 
-from .options import add_blur, add_json, add_mask, masking, print_json, say
+from .options import BLUR_LENGTH, add_blur, add_json, add_mask, mask_seed, masking, print_json, say
 
 HELP = "judge reconstructions against targets"
 
@@ -20,7 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target-key", metavar="KEY", help="(reconstruction_esc, else reconstruction_rss)")
     parser.add_argument("--prediction-key", default="reconstruction", metavar="KEY", help="(reconstruction)")
     add_mask(parser)
-    add_blur(parser)
+    add_blur(parser).add_argument(
+        "--blur-seed", type=mask_seed, metavar="SEED", help="how results that do not say it were blurred (no blurred row)")
     add_json(parser)
 
 
@@ -29,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reconstruction import evaluate_folder, evaluate_images
 
     if arguments.window or _about_images(arguments.predictions):
-        rule = Blurring(max_length=arguments.blur_length, seed=arguments.mask_seed)
+        rule = None
+        if arguments.blur_seed is not None:
+            rule = Blurring(max_length=arguments.blur_length or BLUR_LENGTH, seed=arguments.blur_seed)
         result = evaluate_images(arguments.predictions, arguments.target, arguments.window, rule, arguments.target_key)
     else:
         result = evaluate_folder(
@@ -64,7 +67,7 @@ def show(result: Any, as_json: bool) -> None:
         print_json({"volumes": result.volumes, "mean": rows, "missing": result.missing, "failed": result.failed,
                     "notes": result.notes, "below_baseline": result.below_baseline()})
     elif result.volumes:
-        print(metrics_table(rows))
+        print(metrics_table(rows, baseline=rows[0]["name"]))
     total = len(result.volumes) + len(result.missing) + len(result.failed)
     if not result.complete:
         say(f"evaluated {len(result.volumes)} of {total} volumes")

@@ -11,6 +11,8 @@ from ..data.masking import Masking
 from ..hdf5 import shown
 from ..physics.masks import MASK_TYPES, check_acceleration, check_center_fraction
 
+BLUR_LENGTH = 60.0  # the original's
+
 
 def number(text: str) -> float:
     """A finite number; argparse turns the error into a usage message."""
@@ -85,7 +87,7 @@ def add_blur(parser: argparse.ArgumentParser) -> Any:
     """The window CT is seen through, and the length of the blur; returns the group, for a command's own."""
     group = parser.add_argument_group("CT")
     group.add_argument("--window", metavar="NAME", help='brain, bone, lung, ..., "grey", or CENTRE,WIDTH (soft_tissue)')
-    group.add_argument("--blur-length", type=positive, default=60.0, metavar="N", help="of the path, in pixels (60)")
+    group.add_argument("--blur-length", type=positive, metavar="N", help=f"of the path, in pixels ({BLUR_LENGTH:g})")
     return group
 
 

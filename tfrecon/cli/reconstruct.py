@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from .options import (
+    BLUR_LENGTH,
     add_blur,
     add_existing,
     add_json,
@@ -85,7 +86,7 @@ def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) ->
     window = arguments.window or card.get("window", DEFAULT)
     index = index_images(arguments.input, window, arguments.strict, arguments.key)
     report_skipped(index)
-    length = card.get("blur_length", arguments.blur_length)
+    length = arguments.blur_length or card.get("blur_length", BLUR_LENGTH)
     blurring = Blurring(max_length=length, seed=arguments.blur_seed) if arguments.blur else None
     settings = ImageSettings(window, record.channels, record.multiple_for(card.get("options", {})), arguments.tile,
                              batch_size=arguments.batch_size, blurring=blurring, attributes=_facts(arguments, card))

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .options import masking, report_skipped, say
+from ..data import EpochClock
+from .options import BLUR_LENGTH, masking, report_skipped, say
 from .training_options import model_options
 
 
@@ -27,6 +28,13 @@ class Part:
     @property
     def slices(self) -> int:
         return self.index.slices if self.samples is None else len(self.samples)
+
+
+class _StillClock(EpochClock):
+    """Validation data are cut the same way in every epoch."""
+
+    def start_pass(self) -> int:
+        return self.epoch
 
 
 class Task:
@@ -60,14 +68,21 @@ class Task:
 
     def side(self, *parts: Part) -> int | None:
         """Side of the training images: --crop, else the published one or what the smallest images allow."""
+        if not self.record.patch:
+            return self.arguments.crop
         multiple = self.record.multiple_for(self.options)
-        if self.arguments.crop or not self.record.patch:
-            return _check_side(self.arguments.crop, multiple)
+        least = max(multiple, self.record.smallest)
+        if self.arguments.crop:
+            return _check_side(self.arguments.crop, multiple, least)
         smallest = min(min(size) for part in parts for size in self.sizes(part))
-        side = min(self.record.patch, smallest // multiple * multiple)
+        side = _check_side(min(self.record.patch, smallest // multiple * multiple), multiple, least)
         if side < self.record.patch:
             say(f"note: training on {side}x{side}, the images are no larger")
         return side
+
+    @property
+    def batch_size(self) -> int:
+        return self.arguments.batch_size or self.record.batch_size
 
     @property
     def options(self) -> dict[str, Any]:
@@ -101,7 +116,7 @@ class MaskedTask(Task):
         how = {"shuffle": True, "mask_seed": None} if training else {"metadata": True, "mask_seed": rule.seed}
         return create_paired_dataset(
             part.index,
-            batch_size=a.batch_size,
+            batch_size=self.batch_size,
             samples=visited(part, a.visits if training else 1),
             accelerations=rule.accelerations,
             center_fractions=rule.center_fractions,
@@ -148,34 +163,44 @@ class BlurTask(Task):
         from ..data import create_paired_dataset
 
         a = self.arguments
-        how = {"shuffle": True} if training else {"metadata": True}
+        how = {"shuffle": True} if training else {"metadata": True, "flip": False, "clock": _StillClock()}
         return create_paired_dataset(
             part.index,
             "blur",
-            a.batch_size if training else 1,
+            self.batch_size if training else 1,
             samples=visited(part, a.visits if training else 1),
             window=self.window(),
-            patch=side if training else None,
+            patch=side if training else self.whole_or_patch(part),
             channels=self.record.channels,
             blurring=self.blurring(None if training else "file"),
             seed=a.seed,
             **{**how, **options},
         )
 
+    def whole_or_patch(self, part: Part) -> int | None:
+        """Validation sees whole slices; where they are no multiples of what the network needs, the largest patch that is."""
+        multiple = self.record.multiple_for(self.options)
+        sizes = [n for size in self.sizes(part) for n in size]
+        return max(min(sizes) // multiple * multiple, multiple) if any(n % multiple for n in sizes) else None
+
     def blurring(self, seed: Any) -> Any:
         from ..data.ct import Blurring
 
-        return Blurring(max_length=self.arguments.blur_length, seed=seed)
+        return Blurring(max_length=self.blur_length(), seed=seed)
+
+    def blur_length(self) -> float:
+        return self.arguments.blur_length or BLUR_LENGTH
 
     def facts(self) -> dict[str, Any]:
-        return {"window": self.window(), "blur_length": self.arguments.blur_length}
+        return {"window": self.window(), "blur_length": self.blur_length()}
 
 
-def _check_side(side: int | None, multiple: int) -> int | None:
+def _check_side(side: int, multiple: int, least: int) -> int:
     from ..errors import UsageError
 
-    if side and side % multiple:
-        raise UsageError(f"--crop must be a multiple of {multiple} for this model, received {side}.")
+    if side % multiple or side < least:
+        raise UsageError(f"Training images of this model must have a side that is a multiple of {multiple} and at least "
+                         f"{least}, received {side}. Give --crop, or larger images.")
     return side
 
 

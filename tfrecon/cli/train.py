@@ -74,7 +74,8 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     baseline = baseline_ssim(validation_data, trainer.magnitude_of)
     _announce(task, train, validation, baseline)
     card = _card(task, options)
-    callbacks = _callbacks(arguments, out)
+    callbacks = _callbacks(arguments, out, trainer)
+    trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     begin_run(out, arguments)
 
     def save_best(facts: dict[str, Any]) -> None:
@@ -113,15 +114,17 @@ def _trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
                   **{**options, "learning_rate": rate})
 
 
-def _callbacks(arguments: argparse.Namespace, out: Path) -> list[Any]:
+def _callbacks(arguments: argparse.Namespace, out: Path, trainer: Any) -> list[Any]:
     """What the command line asks for besides the state, the best weights and the progress."""
     import keras
 
-    from ..errors import ResourceError
+    from ..errors import ResourceError, UsageError
     from ..training.recipes import GeneratorFirst, SaveEveryEpoch
     from ..weights import save_legacy_weights
 
     chosen: list[Any] = []
+    if arguments.generator_first and not hasattr(trainer, "adversarial"):
+        raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
     if arguments.generator_first:
         chosen.append(GeneratorFirst(arguments.generator_first))
     if arguments.keep_epochs:

@@ -12,6 +12,10 @@ from .options import add_blur, add_existing, add_mask, add_reading, count, not_n
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
 OPTIMIZER_NAMES = ("adam", "adamw", "adagrad")
 CONTENTS = ("perceptual", "l1", "mse")
+# What the commands set themselves, and where.
+_RESERVED = {"learning_rate": "--learning-rate", "jit_compile": "--jit", "preset": "--preset", "name": "--model",
+             "weights": "--resume", "image_shape": "--crop", "optimizer": "--optimizer", "loss": "--loss",
+             "vgg_weights": "--vgg-weights"}
 _JIT = {"auto": "auto", "on": True, "off": False}
 
 
@@ -22,10 +26,12 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset})")
     parser.add_argument("--epochs", type=count, default=epochs, help=f"({epochs})")
-    parser.add_argument("--batch-size", type=count, default=4, help="(4)")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="(the model's)")
     parser.add_argument("--learning-rate", "--lr", type=positive, metavar="RATE", help="(the preset's)")
     parser.add_argument("--decay", type=positive, default=1.0, metavar="D",
                         help="factor of the learning rate after every epoch (1: constant, as the original)")
+    parser.add_argument("--linear-decay", type=count, nargs=2, metavar=("N", "M"),
+                        help="constant for N epochs, then falling over M (150 150: the CT original)")
     parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
     parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
     parser.add_argument("--content", choices=CONTENTS, help="content loss of the DeblurGANs (the preset's)")
@@ -59,6 +65,8 @@ def option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, received {text}")
+    if name in _RESERVED:
+        raise argparse.ArgumentTypeError(f"{name} is no option of the network; use {_RESERVED[name]}")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -73,11 +81,16 @@ def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def learning_rate(arguments: argparse.Namespace, record: Any, steps: int) -> Any:
-    """The rate given or the preset's, decaying by a factor after every epoch of `steps` steps where --decay asks for it.
+    """The rate given or the preset's; with --decay it falls by a factor after every epoch of `steps` steps, with
+    --linear-decay it is constant and then falls to nothing, as the CT original's.
 
     It depends on the step alone, never on the planned number of epochs, so a run can be prolonged.
     """
     rate = arguments.learning_rate or record.presets[arguments.preset]["learning_rate"]
+    if arguments.linear_decay:
+        from ..training import ConstantThenLinear
+
+        return ConstantThenLinear(rate, steps, *arguments.linear_decay)
     if arguments.decay == 1.0:
         return rate
     import keras

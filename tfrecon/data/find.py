@@ -11,6 +11,7 @@ from ..hdf5 import file_error, shown
 
 EXTENSIONS = (".h5", ".hdf5", ".hdf")
 _SHOWN_REASONS = 10
+_IMAGES = {".nii", ".gz", ".dcm", ".ima", ".mrd", ".dat"}
 
 Paths = str | bytes | os.PathLike | Iterable
 
@@ -88,6 +89,8 @@ class _Walk:
     def _contents(self) -> str:
         kinds = ", ".join(f"{ending} x{count}" for ending, count in self.others.most_common(6))
         files = f"{self.others.total()} other files: {kinds}" if self.others else "no other files"
+        if _IMAGES & set(self.others):
+            files += "; NIfTI and DICOM hold images, not k-space; convert raw ISMRMRD to fastMRI's HDF5 layout"
         return f"{files}; skipped {reasons(self.skipped)}" if self.skipped else files
 
     def _name(self, path: str) -> str:

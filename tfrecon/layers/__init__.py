@@ -1,16 +1,21 @@
 """Serialisable Keras layers; every constructor argument round-trips through `get_config`."""
 
+from .bilinear import BilinearUpSampling2D
 from .clip import Clip
 from .instance_normalization import InstanceNormalization
 from .magnitude import Magnitude
+from .noise import WaveletNoise
 from .normalization import BatchNormalization, frozen_statistics
 from .padding import PadToMatch
 from .phases import AddShiftedRows, InterleavePhases
+from .projection import L2BallProjection
 from .reflection import ReflectionPadding2D
 from .resize import AlignCornersUpSampling2D
+from .weight_norm import ChannelPReLU, WeightNormConv2D
 from .winograd import WinogradConv2D
 
 __all__ = [
-    "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "Clip", "InstanceNormalization", "InterleavePhases",
-    "Magnitude", "PadToMatch", "ReflectionPadding2D", "WinogradConv2D", "frozen_statistics",
+    "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "BilinearUpSampling2D", "ChannelPReLU", "Clip",
+    "InstanceNormalization", "InterleavePhases", "L2BallProjection", "Magnitude", "PadToMatch", "ReflectionPadding2D",
+    "WaveletNoise", "WeightNormConv2D", "WinogradConv2D", "frozen_statistics",
 ]

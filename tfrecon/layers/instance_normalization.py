@@ -34,7 +34,7 @@ class InstanceNormalization(keras.layers.Layer):
         self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma") if self.scale else None
         self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta") if self.center else None
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         centred = x - ops.mean(x, axis=(1, 2), keepdims=True)
         variance = ops.mean(ops.square(centred), axis=(1, 2), keepdims=True)

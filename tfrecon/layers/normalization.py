@@ -35,11 +35,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
     feature map is small (batch 1 at 4x4: 7 %). Arguments, weights and their order are Keras' own; masks and
     renormalisation are not used here and refused.
 
+    Args:
+        second_order: compute the batch's variance in a way that can be differentiated twice, as a gradient penalty needs
+            it. TensorFlow's kernel and `ops.moments` are faster, and their second derivatives are wrong.
+
     Input shape, output shape: (N, ..., C), any dtype; computed in float32 or, for float64 inputs, float64.
     """
 
-    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, **kwargs: Any):
+    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, second_order: bool = False, **kwargs: Any):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        self.second_order = bool(second_order)
         if self.axis != -1 or self.synchronized or getattr(self, "renorm", False):  # renorm: Keras 3.15 on
             raise ValueError("Expected axis=-1 without renorm and synchronized; use keras.layers.BatchNormalization.")
 
@@ -50,10 +55,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=False)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         gamma, beta = (self.gamma if self.scale else None), (self.beta if self.center else None)
-        if _has_kernel(x) and self.scale and self.center:
+        if _has_kernel(x) and self.scale and self.center and not self.second_order:
             x, mean, unbiased = _fused(x, gamma, beta, self.epsilon)
         else:
-            mean, variance = ops.moments(x, axes=list(range(len(x.shape) - 1)))
+            mean, variance = _moments(x, list(range(len(x.shape) - 1)), self.second_order)
             count = ops.cast(ops.size(x) // x.shape[-1], x.dtype)
             unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
             x = ops.batch_normalization(x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=self.epsilon)
@@ -61,6 +66,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
             self.moving_variance.assign(self.moving_variance * self.momentum + unbiased * (1.0 - self.momentum))
         return ops.cast(x, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "second_order": self.second_order}
+
+
+def _moments(x: Any, axes: list[int], second_order: bool) -> tuple[Any, Any]:
+    if not second_order:
+        return ops.moments(x, axes=axes)
+    mean = ops.mean(x, axis=axes)
+    return mean, ops.mean(ops.square(x - mean), axis=axes)
 
 
 def _has_kernel(x: Any) -> bool:

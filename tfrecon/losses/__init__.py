@@ -9,6 +9,7 @@ from ..errors import UsageError
 from .elementwise import bce, bce_logits, kldiv, l1, mse
 from .perceptual import PerceptualLoss
 from .ssim import ssim, ssim_per_image
+from .total_variation import total_variation
 from .wasserstein import gradient_penalty, wasserstein
 
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
@@ -30,5 +31,5 @@ def get(name: str) -> Callable[[Any, Any], Any]:
 
 __all__ = [
     "LOSSES", "PerceptualLoss", "bce", "bce_logits", "get", "gradient_penalty", "kldiv", "l1", "mse", "ssim",
-    "ssim_per_image", "wasserstein",
+    "ssim_per_image", "total_variation", "wasserstein",
 ]

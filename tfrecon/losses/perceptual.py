@@ -29,7 +29,8 @@ class PerceptualLoss:
         pre_activation: take the features before the layer's ReLU.
         distance: "mse" or "mae", averaged over everything.
         preprocess: None takes images as they are; "imagenet" expects RGB in [0, 255] and makes of it what the network was
-            trained on (BGR, the mean colour subtracted).
+            trained on (BGR, the mean colour subtracted); or a function of images (N, H, W, 3), registered with Keras if the
+            loss is to be saved.
         weights: "imagenet" (the file named by TFRECON_VGG16_WEIGHTS or TFRECON_VGG19_WEIGHTS, else Keras' cache, else a
             download), the path of a file (`h5` of keras.applications, or `npz` with names like block1_conv1__kernel), or
             None for random weights.
@@ -47,13 +48,14 @@ class PerceptualLoss:
         layer: str = "block3_conv3",
         pre_activation: bool = False,
         distance: str = "mse",
-        preprocess: str | None = None,
+        preprocess: Any = None,
         weights: Any = "imagenet",
     ):
         _check("backbone", backbone, tuple(BLOCKS))
         _check("layer", layer, tuple(layer_names(backbone)))
         _check("distance", distance, tuple(_DISTANCES))
-        _check("preprocess", preprocess, (None, "imagenet"))
+        if not callable(preprocess):
+            _check("preprocess", preprocess, (None, "imagenet", "a function"))
         self.backbone, self.layer, self.pre_activation = backbone, layer, bool(pre_activation)
         self.distance, self.preprocess, self.weights = distance, preprocess, weights
         self._features: keras.Model | None = None
@@ -76,17 +78,24 @@ class PerceptualLoss:
         images = ops.cast(images, keras.config.floatx())
         if images.shape[-1] == 1:
             images = ops.repeat(images, 3, axis=-1)
+        if callable(self.preprocess):
+            return self.preprocess(images)
         if self.preprocess == "imagenet":
             images = ops.flip(images, axis=-1) - ops.convert_to_tensor(_IMAGENET_MEAN_BGR, dtype=images.dtype)
         return images
 
     def get_config(self) -> dict[str, Any]:
-        names = ("backbone", "layer", "pre_activation", "distance", "preprocess")
+        names = ("backbone", "layer", "pre_activation", "distance")
+        preprocess = keras.saving.serialize_keras_object(self.preprocess) if callable(self.preprocess) else self.preprocess
         weights = self.weights if self.weights in ("imagenet", None) else "imagenet"
-        return {**{name: getattr(self, name) for name in names}, "weights": weights}
+        return {**{name: getattr(self, name) for name in names}, "weights": weights,
+                "preprocess": preprocess}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> PerceptualLoss:
+        preprocess = config.get("preprocess")
+        if isinstance(preprocess, dict):
+            config = {**config, "preprocess": keras.saving.deserialize_keras_object(preprocess)}
         return cls(**config)
 
 

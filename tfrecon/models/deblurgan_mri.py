@@ -87,7 +87,7 @@ def discriminator_model(
     x = keras.layers.LeakyReLU(negative_slope=0.2, name="conv1_leaky")(x)
     for i, (filters, strides) in enumerate([(ndf, 2), (2 * ndf, 2), (4 * ndf, 2), (8 * ndf, 1)], start=2):
         x = keras.layers.Conv2D(filters, 4, strides=strides, padding="same", name=f"conv{i}")(x)
-        x = BatchNormalization(name=f"conv{i}_norm")(x)
+        x = BatchNormalization(second_order=True, name=f"conv{i}_norm")(x)
         x = keras.layers.LeakyReLU(negative_slope=0.2, name=f"conv{i}_leaky")(x)
     x = keras.layers.Conv2D(1, 4, padding="same", name="conv6")(x)
     x = keras.layers.Flatten(name="flatten")(x)

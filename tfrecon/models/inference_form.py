@@ -24,8 +24,9 @@ def inference_form(model: keras.Model) -> keras.Model:
     Every batch normalisation behind a convolution is merged into it, and the ReLU behind that; dropout goes. A 3x3
     convolution of an image enlarged by repetition becomes four 2x2 convolutions of the image itself; other 3x3
     convolutions take Winograd's form (four times the memory for their weights); a large convolution to few channels is
-    split into its rows. Everything else is copied. Made for `deblurgan_mri.generator_model`, right for every functional
-    model of ours. On a GPU, whose library has such forms of its own, keep the plain model.
+    split into its rows. Everything else is copied. Made for `deblurgan_mri.generator_model`, right for every network of
+    ours. Layers are named after the last layer merged into them, whose output they have. Not measured on a GPU, whose
+    libraries have such forms of their own.
 
     Args:
         model: a functional Keras model in float32 or float64, every layer called once; sizes may be None. Its weights are

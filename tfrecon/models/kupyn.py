@@ -34,12 +34,16 @@ def conv_transpose(x: Any, torch_name: str, filters: int, size: int, use_bias: b
                                         **options, name=layer_name(torch_name))(x)
 
 
-def normalise(x: Any, torch_name: str, norm: str) -> Any:
-    """Instance norm without weights, or batch norm with gamma from N(1, 0.02); epsilon 1e-5, momentum 0.1 as PyTorch."""
+def normalise(x: Any, torch_name: str, norm: str, second_order: bool = False) -> Any:
+    """Instance norm without weights, or batch norm with gamma from N(1, 0.02); epsilon 1e-5, momentum 0.1 as PyTorch.
+
+    `second_order`: for a critic under a gradient penalty, see `layers.BatchNormalization`.
+    """
     name = layer_name(torch_name)
     if norm == "instance":
         return InstanceNormalization(1e-5, center=False, scale=False, name=name)(x)
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=_normal(1.0), name=name)(x)
+    options = {"momentum": 0.9, "epsilon": 1e-5, "gamma_initializer": _normal(1.0), "second_order": second_order}
+    return BatchNormalization(**options, name=name)(x)
 
 
 def leaky(x: Any, torch_name: str) -> Any:

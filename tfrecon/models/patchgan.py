@@ -26,7 +26,7 @@ def patchgan(image_shape: tuple, ndf: int, n_layers: int, norm: str, use_sigmoid
     for i in range(1, n_layers + 1):
         index, strides = 3 * i - 1, 2 if i < n_layers else 1
         x = _patch_conv(x, index, ndf * min(2**i, 8), strides, use_bias=norm == "instance")
-        x = leaky(normalise(x, f"model.{index + 1}", norm), f"model.{index + 2}")
+        x = leaky(normalise(x, f"model.{index + 1}", norm, second_order=True), f"model.{index + 2}")
     x = _patch_conv(x, 3 * n_layers + 2, 1, strides=1)
     if use_sigmoid:
         x = keras.layers.Activation("sigmoid", name=f"model_{3 * n_layers + 3}")(x)

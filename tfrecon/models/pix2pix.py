@@ -46,7 +46,8 @@ def generator_model(
     _check(image_shape, num_downs)
     widths = [ngf * min(2**i, 8) for i in range(num_downs)]
     inputs = keras.Input(image_shape, name="image")
-    x = conv(inputs, "model.model.0", ngf, 4, strides=2, padding="same")
+    # With batch norm the original has no bias here either, though no norm follows.
+    x = conv(inputs, "model.model.0", ngf, 4, norm == "instance", strides=2, padding="same")
     inside = _block(x, "model.model.1", widths, 1, norm, dropout)
     x = relu(inside, "model.model.2")
     x = conv_transpose(x, "model.model.3", image_shape[-1], 4, padding="same")

@@ -99,6 +99,8 @@ def _judge(
         return
     result.volumes[volume.name] = scores
     notes = [] if blurred is not None else ["no blurred row: the prediction does not say how its input was blurred"]
+    if window is None and not _says_window(prediction):
+        notes.append(f"judged in the window {_window(volume, prediction, None).name}; the prediction does not say which")
     if not truth.any():
         notes.append("the target is black everywhere in this window: its metrics are n/a and it is left out of the mean")
     if notes:
@@ -122,9 +124,13 @@ def _unit_name(volume: ImageVolume) -> str:
 def _window(volume: ImageVolume, prediction: ImageVolume, window: Any) -> Window:
     """The one asked for, else the one the prediction was made with, else the default."""
     facts = prediction.attributes
-    if window is None and {"window_center", "window_width"} <= set(facts):
+    if window is None and _says_window(prediction):
         return parse_window((facts["window_center"], facts["window_width"]))
     return choose_window(window, volume)
+
+
+def _says_window(prediction: ImageVolume) -> bool:
+    return {"window_center", "window_width"} <= set(prediction.attributes)
 
 
 def _unit(window: Window, slices: list[np.ndarray]) -> np.ndarray:

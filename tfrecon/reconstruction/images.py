@@ -19,7 +19,7 @@ from ..data.memory import free_memory
 from ..errors import DataError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 from .tiles import Model, apply_padded, apply_tiled
-from .volumes import Outcome, check_existing
+from .volumes import Outcome, check_existing, check_no_inputs_inside
 
 # float32 activations of 64 channels at full size, six of them alive at once: what published deblurring networks need.
 _BYTES_PER_PIXEL = 4 * 64 * 6
@@ -174,6 +174,7 @@ def _check_memory(volume: ImageVolume, settings: ImageSettings) -> None:
 
 def _check_targets(index: ImageIndex, targets: dict[str, Path], out: Any, format: str, may_exist: bool) -> None:
     inputs = {Path(path).resolve() for volume in index.volumes for path in volume.paths}
+    check_no_inputs_inside(inputs, Path(out))
     taken: dict[Path, str] = {}
     for volume in index.volumes:
         target = targets[volume.name]

@@ -222,6 +222,14 @@ def _check_targets(index: Index, targets: dict[str, Path], overwrite: bool, resu
     check_existing(targets.values(), overwrite or resume)
 
 
+def check_no_inputs_inside(inputs: Iterable[Path], out: Path) -> None:
+    """UsageError for an output folder that holds inputs: results would be taken for data the next time."""
+    inside = next((path for path in inputs if out.resolve() in path.parents), None)
+    if inside is not None:
+        raise UsageError(f"The output folder {out} holds the inputs ({inside.name}). Name another output folder: results "
+                         "would be taken for data the next time.")
+
+
 def check_existing(paths: Iterable[Path], may_exist: bool) -> None:
     """UsageError for results that stand there already, unless that was said to be right."""
     existing = [str(path) for path in paths if path.exists()]

@@ -8,9 +8,10 @@ from .optimizers import TorchAdagrad, TorchAdam, torch_optimizer
 from .pix2pix import Pix2Pix
 from .schedules import ConstantThenLinear
 from .session import fit_resumable
+from .srrescycgan import SRResCycGAN, adam_opt
 from .unet_gan import UNetGAN
 
 __all__ = [
-    "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "TorchAdagrad", "TorchAdam", "UNetGAN", "callbacks",
-    "cross_validate", "fit_resumable", "torch_optimizer",
+    "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "TorchAdagrad", "TorchAdam", "UNetGAN",
+    "adam_opt", "callbacks", "cross_validate", "fit_resumable", "torch_optimizer",
 ]

@@ -88,7 +88,10 @@ class Trainer(keras.Model):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Keras' `fit`, after a look at the range of the first batch (see `warn_about_range`)."""
-        warn_about_range(x)
+        first = first_images(x)
+        if first is not None:
+            self.check_channels(first)
+            warn_about_range(first)
         # Keras warns about its own default when the data are a Dataset, which has its order already.
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
         return super().fit(x, *args, **kwargs)
@@ -107,19 +110,21 @@ class Trainer(keras.Model):
                 return np.zeros(x.shape, np.float32)
         return super().predict(x, *args, **kwargs)
 
-
     def check_channels(self, x: np.ndarray) -> None:
         """For subclasses that know how many channels their images have: ValueError for another number."""
 
 
-def warn_about_range(x: Any) -> None:
-    """Warn when the first batch's largest magnitude is below 1e-2 or above 1e3: such data train to nothing."""
+def first_images(x: Any) -> np.ndarray | None:
+    """The first batch of inputs, or all of them where they are an array; None for other kinds of data."""
     if isinstance(x, tf.data.Dataset):
         first = next(iter(x.take(1)), None)
         x = first[0] if isinstance(first, (tuple, list)) else first
-    if not isinstance(x, (np.ndarray, tf.Tensor)):
-        return
-    largest = float(np.max(np.abs(np.asarray(x)))) if np.size(x) else 0.0
+    return np.asarray(x) if isinstance(x, (np.ndarray, tf.Tensor)) else None
+
+
+def warn_about_range(x: np.ndarray) -> None:
+    """Warn when the largest magnitude is below 1e-2 or above 1e3: such data train to nothing."""
+    largest = float(np.max(np.abs(x))) if x.size else 0.0
     if largest and not _SMALL <= largest <= _LARGE:
         warnings.warn(
             f"The inputs' largest magnitude is {largest:.3g}, outside {_SMALL:g}..{_LARGE:g}: the networks here expect "

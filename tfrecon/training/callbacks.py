@@ -142,14 +142,26 @@ class StopOnInterrupt(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends the run with an error that names the step when a loss is no longer finite."""
+    """Ends the run with an error that names the step when a loss is no longer finite.
+
+    Args:
+        first_batch: steps of the first epoch that were taken before this part of the run.
+    """
+
+    def __init__(self, first_batch: int = 0):
+        super().__init__()
+        self._first, self._before = first_batch, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._before, self._first = self._first, 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
         if bad:
             raise TfreconError(
-                f"{', '.join(bad)} became NaN or infinite at step {batch + 1} of the epoch; training was stopped and the "
-                "last epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect --deep`."
+                f"{', '.join(bad)} became NaN or infinite at step {self._before + batch + 1} of the epoch; training was "
+                "stopped and the last epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect "
+                "--deep`."
             )
 
 

@@ -76,7 +76,7 @@ class GAN(Trainer):
     def check_channels(self, x: Any) -> None:
         wanted = self.generator.input_shape[-1]
         if x.shape[-1] != wanted:
-            raise ValueError(f"predict takes images with {wanted} channels, received shape {x.shape}. Repeat a grey image "
+            raise ValueError(f"Expected images with {wanted} channels, received shape {x.shape}. Repeat a grey image "
                              f"with np.repeat(x, {wanted}, -1), or build the model for {x.shape[-1]}.")
 
     def prepare_losses(self) -> None:
@@ -117,15 +117,8 @@ class GAN(Trainer):
         return {m.name: m.result() for m in self.test_metrics}
 
     def scores(self, output: Any, target: Any, data_range: Any = None) -> tuple[tuple[Any, Any, Any], Any]:
-        """((SSIM, PSNR, L1), weight), each (N,); the weight is 0 for black volumes, which have no range."""
-        output, target = self.magnitude_of(output), self.magnitude_of(target)
-        data_range = ops.max(target, axis=(1, 2, 3)) if data_range is None else data_range
-        judged = ops.cast(data_range > 0, "float32")
-        data_range = ops.where(data_range > 0, data_range, ops.ones_like(data_range))
-        error = ops.mean(ops.square(output - target), axis=(1, 2, 3))
-        psnr = 10.0 * ops.log10(ops.square(data_range) / ops.maximum(error, 1e-20))
-        l1 = ops.mean(ops.abs(target - output), axis=(1, 2, 3))
-        return (losses.ssim_per_image(target, output, data_range), psnr, l1), judged
+        """`slice_scores` of what `magnitude_of` makes of the images."""
+        return slice_scores(self.magnitude_of(output), self.magnitude_of(target), data_range)
 
     def own_config(self) -> dict[str, Any]:
         """The subclass's constructor arguments besides the networks."""
@@ -141,6 +134,20 @@ class GAN(Trainer):
         nested = {k: keras.saving.deserialize_keras_object(v) for k, v in config.items()
                   if isinstance(v, dict) and "class_name" in v}
         return cls(**{**config, **nested})
+
+
+def slice_scores(output: Any, target: Any, data_range: Any = None) -> tuple[tuple[Any, Any, Any], Any]:
+    """((SSIM, PSNR, L1), weight), each (N,), of grey images (N, H, W, 1).
+
+    `data_range` (N,) is the volumes'; None takes each target's own maximum. The weight is 0 for black ones, which have none.
+    """
+    data_range = ops.max(target, axis=(1, 2, 3)) if data_range is None else data_range
+    judged = ops.cast(data_range > 0, "float32")
+    data_range = ops.where(data_range > 0, data_range, ops.ones_like(data_range))
+    error = ops.mean(ops.square(output - target), axis=(1, 2, 3))
+    psnr = 10.0 * ops.log10(ops.square(data_range) / ops.maximum(error, 1e-20))
+    l1 = ops.mean(ops.abs(target - output), axis=(1, 2, 3))
+    return (losses.ssim_per_image(target, output, data_range), psnr, l1), judged
 
 
 def content_function(content: Any) -> Any:

@@ -57,7 +57,7 @@ def fit_resumable(
             progress = Progress(epochs, steps, first, first_batch, baseline)
             # The checkpoint comes after what an epoch produces (best weights) and before what may raise.
             best = KeepBest(save_best, checkpoint.history)
-            own = [SetClock(clock), StopOnNaN(), progress, *callbacks, best, checkpoint, stop]
+            own = [SetClock(clock), StopOnNaN(first_batch), progress, *callbacks, best, checkpoint, stop]
             trainer.fit(data, validation_data=validation, initial_epoch=first, epochs=last, verbose=0, callbacks=own)
     finally:
         stop.release()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import WeightsError
+from .legacy_match import Stored, match_layers
 from .report import LoadReport, as_array, assign_all, is_seed, saved_variables
 from .torch_layout import count_places, load_state_dict
 from .tree import children, layers_with_weights, owners
@@ -30,12 +31,30 @@ def load_named(model: Any, tensors: Mapping[str, Any], sha256: str | None = None
         if set(places) == set(plain):
             arrays = {id(v): (plain[name], as_array(name, tensors[plain[name]])) for name, v in places.items()}
             return assign_all(model, arrays, sha256, notes)
+    by_layer = _by_layer(tensors)
+    if by_layer and not count_places(model, tensors) and len(by_layer) == len(layers_with_weights(model)):
+        pairs = match_layers(model, by_layer)
+        return assign_all(model, {id(v): (s.name, s.dataset) for v, s in pairs}, sha256, notes)
     best = max(namings, key=lambda places: len(set(places) & set(plain)), default={})
     if len(set(best) & set(plain)) > count_places(model, tensors):
         raise _misfit(model, best, plain)
     if not count_places(model, tensors):
         raise _strangers(model, tensors)
     return load_state_dict(model, tensors, sha256, notes)
+
+
+def _by_layer(tensors: Mapping[str, Any]) -> list[tuple[str, list[Stored]]]:
+    """Names of Keras 2 (`conv2d_1/kernel:0`), layer after layer in the mapping's order; empty for other names.
+
+    The automatic names depend on what else was built in the session, so such layers go by position, as in a file.
+    """
+    layers: dict[str, list[Stored]] = {}
+    for name, array in tensors.items():
+        layer, slash, leaf = str(name).rpartition("/")
+        if not (slash and layer and leaf.endswith(":0")):
+            return []
+        layers.setdefault(layer, []).append(Stored(str(name), as_array(name, array)))
+    return list(layers.items())
 
 
 def fits(model: Any, names: Mapping[str, Any]) -> bool:

@@ -51,7 +51,7 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     except (TypeError, ValueError) as error:
         if stored and not options:
             raise WeightsError(f"{weights}: {name} cannot be built with the options in its card ({error}).") from error
-        raise UsageError(f"{name}: {error}. Presets: {', '.join(record.presets)}.") from error
+        raise UsageError(f"{name}: {str(error).rstrip('.')}. Presets: {', '.join(record.presets)}.") from error
     if weights is not None:
         from ..weights import load_weights
 

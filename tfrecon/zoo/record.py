@@ -19,6 +19,8 @@ class Record:
         scaling: the `create_paired_dataset` scaling it was made for; "window" for CT.
         channels: of its images; grey ones are repeated.
         multiple: what height and width must be a multiple of; reconstruction pads and crops back.
+        smallest: side of the smallest training images.
+        batch_size: the published one, or what suits a small machine.
         patch: side of the training images where its critic needs a fixed size; None: any.
         source, licence: the original repository at its commit, and its licence.
         parity: what was proven equal to the original.
@@ -32,6 +34,8 @@ class Record:
     scaling: str = "zero_filled_max"
     channels: int = 1
     multiple: int = 1
+    smallest: int = 1
+    batch_size: int = 4
     patch: int | None = None
     source: str = ""
     licence: str = "Apache-2.0 (this implementation)"
