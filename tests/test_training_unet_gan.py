@@ -204,7 +204,8 @@ class Interrupt(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("at", [1, 4, 6])  # within the first epoch, within the second, at an epoch's last step
+# Within the first epoch, within the second, at an epoch's last step.
+@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(6, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_equals_uninterrupted(demo_folder, tmp_path, at):
     from tfrecon.training.callbacks import Interrupted
 
