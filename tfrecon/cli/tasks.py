@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,7 +38,7 @@ class _StillClock(EpochClock):
         return self.epoch
 
 
-class Task:
+class Task(ABC):
     """A task as the commands use it; `arguments` are those of the command, `record` the model's."""
 
     baseline = ""  # what doing nothing is called
@@ -51,20 +52,21 @@ class Task:
         report_skipped(index)
         return replace(index, volumes=index.volumes[: self.arguments.max_volumes])
 
+    @abstractmethod
     def find(self, path: str) -> Any:
-        raise NotImplementedError
+        """The index of what is under a path, without a word about what is skipped."""
 
+    @abstractmethod
     def sizes(self, part: Part) -> Counter:
         """(height, width) of the images -> how many slices have it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
         """Training data: shuffled, degraded afresh. Validation data: in order, degraded the same way every time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """For the card: what the inputs were."""
-        raise NotImplementedError
 
     def side(self, *parts: Part) -> int | None:
         """Side of the training images: --crop, else the published one or what the smallest images allow."""
