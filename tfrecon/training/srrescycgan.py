@@ -6,40 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-from .. import losses
+from .. import losses as all_losses
 from ..errors import UsageError
 from ..layers import BilinearUpSampling2D
 from ..models import srrescycgan as networks
 from .base import Trainer
 from .gan import content_function, serializable, slice_scores
+from .srrescycgan_parts import (
+    FACTOR,
+    REACH_G_LR,
+    WEIGHTS,
+    TapeOf,
+    adam_opt,
+    as_channels_of,
+    check_pair,
+    check_weights,
+    default_losses,
+)
 
-_FACTOR = 4
 _GENERATORS, _CRITICS = ("g_hr_optimizer", "g_lr_optimizer"), ("d_hr_optimizer", "d_lr_optimizer")
-# The generators' losses and the attributes that hold their weights.
-_WEIGHTS = {
-    "perceptual": "lambda_perceptual",
-    "adversarial": "lambda_adversarial",
-    "total_variation": "lambda_total_variation",
-    "content": "lambda_content",
-    "cyclic": "lambda_cyc",
-    "identity": "lambda_identity",
-}
-# Those that the large images' generator is trained by; the others reach the small images' generator too, or alone.
-_OF_G_HR, _OF_G_LR = set(_WEIGHTS) - {"identity"}, {"adversarial", "cyclic", "identity"}
-
-
-def adam_opt(
-    lr: float = 1e-4, b1: float = 0.9, b2: float = 0.999, decay_steps: float = 1e4, decay_rate: float = 0.5
-) -> keras.optimizers.Adam:
-    """Keras' Adam (epsilon 1e-7) whose rate is multiplied by `decay_rate` after every `decay_steps` steps, all at once.
-
-    Reference: JanPanjan/SRResCycGAN_MRI (seed 002) src; its no-op `weight_decay=False` is left out.
-    """
-    schedule = keras.optimizers.schedules.ExponentialDecay(lr, decay_steps, decay_rate, staircase=True)
-    return keras.optimizers.Adam(schedule, beta_1=b1, beta_2=b2)
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
@@ -98,24 +85,17 @@ class SRResCycGAN(Trainer):
         self.lambda_cyc, self.lambda_content = float(lambda_cyc), float(lambda_content)
         self.lambda_perceptual, self.lambda_adversarial = float(lambda_perceptual), float(lambda_adversarial)
         self.lambda_total_variation, self.lambda_identity = float(lambda_total_variation), float(lambda_identity)
-        self._check_weights()
-        logged = ["g", "d", *(name for name in _WEIGHTS if name != "identity" or self.lambda_identity)]
+        check_weights({attribute: getattr(self, attribute) for attribute in WEIGHTS.values()})
+        logged = ["g", "d", *(name for name in WEIGHTS if name != "identity" or self.lambda_identity)]
         self.train_metrics = [keras.metrics.Mean(name=f"{name}_loss") for name in logged]
         self.test_metrics = [keras.metrics.Mean(name=name) for name in ("ssim", "psnr", "l1")]
-        self.enlarge = BilinearUpSampling2D(_FACTOR, name="enlarge", dtype=self.variable_dtype)
+        self.enlarge = BilinearUpSampling2D(FACTOR, name="enlarge", dtype=self.variable_dtype)
+        self.enlarge.build(self.G_HR.input_shape)
         self(keras.Input(self.G_HR.input_shape[1:]))
-
-    def _check_weights(self) -> None:
-        weights = {attribute: getattr(self, attribute) for attribute in _WEIGHTS.values()}
-        if any(not 0 <= w < float("inf") for w in weights.values()):
-            raise UsageError(f"The weights of the losses must be finite and not negative, received {weights}.")
-        if not any(self.weight_of(name) for name in _OF_G_HR):
-            raise UsageError("No loss is left to train G_HR by; give one of "
-                             f"{', '.join(_WEIGHTS[name] for name in sorted(_OF_G_HR))} a weight above 0.")
 
     def weight_of(self, loss: str) -> float:
         """The weight of a loss by its name in the logs (without `_loss`)."""
-        return getattr(self, _WEIGHTS[loss])
+        return getattr(self, WEIGHTS[loss])
 
     def compile(
         self,
@@ -136,10 +116,10 @@ class SRResCycGAN(Trainer):
                 names and objects Keras can serialise survive `save`.
             kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution` of Keras.
         """
-        given = dict(losses or {})
-        self.loss_functions = _default_losses() | {name: content_function(loss) for name, loss in given.items()}
-        if unknown := set(given) - set(_default_losses()):
-            raise UsageError(f"The losses are {', '.join(_default_losses())}; received {', '.join(sorted(unknown))}.")
+        given, published = dict(losses or {}), default_losses()
+        if unknown := set(given) - set(published):
+            raise UsageError(f"Expected losses named {', '.join(published)}; received {', '.join(sorted(unknown))}.")
+        self.loss_functions = published | {name: content_function(loss) for name, loss in given.items()}
         optimizers = (g_hr_optimizer, d_hr_optimizer, g_lr_optimizer, d_lr_optimizer)
         optimizers = [adam_opt() if optimizer is None else optimizer for optimizer in optimizers]
         if len({id(optimizer) for optimizer in optimizers}) < len(optimizers):
@@ -152,6 +132,11 @@ class SRResCycGAN(Trainer):
     def g_hr_optimizer(self) -> Any:
         return self.optimizer
 
+    @property
+    def generator(self) -> keras.Model:
+        """G_HR, the network behind `call`, under the name it has in the other systems."""
+        return self.G_HR
+
     def network_of(self, optimizer_name: str) -> keras.Model:
         """The network an optimizer trains: G_HR for "g_hr_optimizer"."""
         return getattr(self, optimizer_name.removesuffix("_optimizer").upper())
@@ -160,7 +145,7 @@ class SRResCycGAN(Trainer):
         return self.network_of(optimizer_name).trainable_variables
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._full(self.G_HR(_channels(inputs, self.G_HR), training=training))
+        return self._full(self.G_HR(as_channels_of(self.G_HR, inputs), training=training))
 
     def _full(self, x: Any) -> Any:
         """What losses see: float32 also under a mixed policy."""
@@ -174,7 +159,7 @@ class SRResCycGAN(Trainer):
     def prepare_losses(self) -> None:
         """Build the VGG now, so that missing weights are told before the first step, and outside its graph."""
         perceptual = self.loss_functions["perceptual"]
-        if self.lambda_perceptual and isinstance(perceptual, losses.PerceptualLoss):
+        if self.lambda_perceptual and isinstance(perceptual, all_losses.PerceptualLoss):
             with self.distribute_strategy.scope():
                 perceptual.features  # noqa: B018 built at the first use
 
@@ -183,40 +168,35 @@ class SRResCycGAN(Trainer):
         return super().make_train_function(force)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        small, large = (_channels(self._full(x), self.G_HR) for x in data[:2])
-        _check_pair(small, large, self.D_HR)
-        critics, generators = _CRITICS if self.lambda_adversarial else (), self._trained_generators()
-        # Each tape follows its own networks: neither records what only the other one needs.
-        with self._tape(critics) as d_tape, self._tape(generators) as g_tape:
+        small, large = (as_channels_of(self.G_HR, self._full(x)) for x in data[:2])
+        check_pair(small, large, self.D_HR)
+        generators = _GENERATORS if any(self.weight_of(name) for name in REACH_G_LR) else _GENERATORS[:1]
+        # Each tape follows its own networks: neither differentiates what only the other one needs.
+        with self._tape(_CRITICS) as d_tape, self._tape(generators) as g_tape:
             d_loss, values = self._forward(small, large)
             g_loss = sum(self.weight_of(name) * value for name, value in values.items() if self.weight_of(name))
-            d_scaled, g_scaled = (self.scaled(self._named(names)[0], loss) if names else loss
-                                  for names, loss in ((critics, d_loss), (generators, g_loss)))
-        self._minimize_together(critics, d_tape, d_scaled)
+            d_scaled, g_scaled = self.scaled(self.d_hr_optimizer, d_loss), self.scaled(self.g_hr_optimizer, g_loss)
+        if self.lambda_adversarial:
+            self._minimize_together(_CRITICS, d_tape, d_scaled)
         self._minimize_together(generators, g_tape, g_scaled)
-        for metric, value in zip(self.train_metrics, (g_loss, d_loss, *values.values())):
+        for metric, value in zip(self.train_metrics, (g_loss, d_loss, *values.values()), strict=True):
             metric.update_state(value)
         return {m.name: m.result() for m in self.train_metrics}
 
-    def _trained_generators(self) -> Sequence[str]:
-        reached = any(self.weight_of(name) for name in _OF_G_LR)
-        return _GENERATORS if reached else _GENERATORS[:1]
+    def _tape(self, names: Sequence[str]) -> TapeOf:
+        return TapeOf(variable for name in names for variable in self.variables_of(name))
 
-    def _named(self, names: Sequence[str]) -> list[Any]:
-        return [getattr(self, name) for name in names]
-
-    def _tape(self, names: Sequence[str]) -> tf.GradientTape:
-        return _Watching([v.value for name in names for v in self.variables_of(name)])
-
-    def _minimize_together(self, names: Sequence[str], tape: tf.GradientTape, loss: Any) -> None:
+    def _minimize_together(self, names: Sequence[str], tape: TapeOf, loss: Any) -> None:
         """One step of several optimizers on one scalar, differentiated once; it was scaled for the first of them."""
-        optimizers, variables = self._named(names), [self.variables_of(name) for name in names]
-        for optimizer, own, gradients in zip(optimizers, variables, tape.gradient(loss, variables) if names else ()):
-            if optimizer is not optimizers[0]:
-                # Each optimizer of float16 takes the scale it has come to out of its gradients.
-                ratio = optimizer.scale_loss(1.0) / optimizers[0].scale_loss(1.0)
-                gradients = [gradient * ratio for gradient in gradients]
-            optimizer.apply(gradients, own)
+        first = getattr(self, names[0])
+        gradients = tape.gradient(loss, [self.variables_of(name) for name in names])
+        for name, own in zip(names, gradients):
+            optimizer = getattr(self, name)
+            if optimizer is not first:
+                # Each optimizer of float16 divides its gradients by the scale it has come to itself.
+                ratio = optimizer.scale_loss(1.0) / first.scale_loss(1.0)
+                own = [gradient * ratio for gradient in own]
+            optimizer.apply(own, self.variables_of(name))
 
     def _forward(self, small: Any, large: Any) -> tuple[Any, dict[str, Any]]:
         """The critics' loss and every loss of the generators by name, in the logs' order."""
@@ -261,53 +241,10 @@ class SRResCycGAN(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         own = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("G_HR", "G_LR", "D_HR", "D_LR")}
-        return {**super().get_config(), **own, **{name: getattr(self, name) for name in _WEIGHTS.values()}}
+        return {**super().get_config(), **own, **{name: getattr(self, name) for name in WEIGHTS.values()}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SRResCycGAN:
         nested = {k: keras.saving.deserialize_keras_object(v) for k, v in config.items()
                   if isinstance(v, dict) and "class_name" in v}
         return cls(**{**config, **nested})
-
-
-class _Watching(tf.GradientTape):
-    """A tape that follows the given variables and nothing else."""
-
-    def __init__(self, variables: Sequence[Any]):
-        super().__init__(watch_accessed_variables=False)
-        self._to_watch = list(variables)
-
-    def __enter__(self) -> _Watching:
-        super().__enter__()
-        self.watch(self._to_watch)
-        return self
-
-
-def _default_losses() -> dict[str, Any]:
-    return {
-        "adversarial": losses.bce_logits,
-        "cyclic": losses.l1,
-        "content": losses.l1,
-        "perceptual": losses.PerceptualLoss("vgg19", "block3_conv3", preprocess="imagenet"),
-        "total_variation": losses.total_variation,
-    }
-
-
-def _channels(images: Any, network: keras.Model) -> Any:
-    """Grey images repeated for a network of more channels, on the device, so that the pipeline carries one."""
-    wanted = network.input_shape[-1]
-    return ops.repeat(images, wanted, axis=-1) if images.shape[-1] == 1 and wanted != 1 else images
-
-
-def _check_pair(small: Any, large: Any, critic: keras.Model) -> None:
-    """UsageError, when the step is traced, for sizes whose tensors would be broadcast or refused deep inside."""
-    sides, wanted = (tuple(x.shape[1:3]) for x in (small, large)), critic.input_shape[1:3]
-    small_size, large_size = sides
-    if None in small_size + large_size:
-        return
-    if large_size != tuple(_FACTOR * n for n in small_size):
-        raise UsageError(f"Expected targets {_FACTOR} times the size of the inputs, received inputs {small_size} and targets "
-                         f"{large_size}. Cut the targets to a multiple of {_FACTOR} before they are reduced.")
-    if large_size != wanted:
-        raise UsageError(f"Expected targets of {wanted}, for which D_HR was built, received {large_size}. Cut patches of that "
-                         f"size, or build models.srrescycgan.Discriminator_HR for {large_size}.")

@@ -41,7 +41,8 @@ def load_state_dict(
         WeightsError: names are missing or left over, shapes differ, numbers are not finite. The model is unchanged.
     """
     places = list(_places(model))
-    source, renumbered = _renumbered(_by_layer(state), {layer for (layer, _), _ in places})
+    source = _with_owners(_by_layer(state), [key for key, _ in places])
+    source, renumbered = _renumbered(source, {layer for (layer, _), _ in places})
     arrays = {}
     for key, variable in places:
         if key in source:
@@ -90,6 +91,18 @@ def _by_layer(state: Mapping[str, Any]) -> _Source:
             raise WeightsError(f"Two arrays of the source mean the same layer: {result[key][0]} and {name}.")
         result[key] = (str(name), as_array(name, array))
     return result
+
+
+def _with_owners(source: _Source, places: Sequence[tuple[str, str]]) -> _Source:
+    """The source with weights of PyTorch's outermost module given to the only layer here that has one of that name.
+
+    Their names hold no layer ("alpha"), and every weight of ours belongs to one ("projection", "alpha").
+    """
+    placed: _Source = {}
+    for (layer, leaf), value in source.items():
+        owners = [] if layer else [place for place in places if place[1] == leaf and place not in source]
+        placed[owners[0] if len(owners) == 1 else (layer, leaf)] = value
+    return placed
 
 
 def _renumbered(source: _Source, layers: set[str]) -> tuple[_Source, int]:
