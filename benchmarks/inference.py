@@ -1,9 +1,9 @@
-"""Milliseconds per batch of the DeblurGAN generator (11.4 M parameters, 256x256x3) and of its inference form.
+"""Milliseconds per batch of a generator and of its inference form: deblurgan_mri (256x256x3) or Generator_HR (80x80x3).
 
-    python benchmarks/inference.py [--rounds 10] [--batch 1] [--size 256] [--width 64] [--blocks 9]
+    python benchmarks/inference.py [--model deblurgan_mri] [--rounds 10] [--batch 1] [--size N] [--width 64] [--blocks N]
 
 Both in one process, each runner's plain model and form straight after one another, round after round: a busy moment hits
-both, and the ratio is the median of the rounds' ratios. The batch norms have random statistics, as after training.
+both, and the ratio is the median of the rounds' ratios. Biases, slopes and norms are random, as after training.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ from workers import median, surroundings, table
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 RUNNERS = ("predict_on_batch", "tf.function", "tf.function, XLA")
+MODELS = {"deblurgan_mri": {"size": 256, "blocks": 9}, "Generator_HR": {"size": 80, "blocks": 5}}
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
-    x = np.random.default_rng(0).uniform(-1, 1, (arguments.batch, arguments.size, arguments.size, 3)).astype(np.float32)
+    parser = _parser()
+    parser.set_defaults(**MODELS[parser.parse_args().model])
+    arguments = parser.parse_args()
+    darkest, brightest = (0, 255) if arguments.model == "Generator_HR" else (-1, 1)
+    shape = (arguments.batch, arguments.size, arguments.size, 3)
+    x = np.random.default_rng(0).uniform(darkest, brightest, shape).astype(np.float32)
     models, seconds = _models(arguments)
     chosen = [(runner, [_runner(runner, model) for model in models]) for runner in arguments.only or RUNNERS]
     outputs = [[run(x) for run in pair] for _, pair in chosen]  # tracing and compiling, before the clock runs
@@ -35,7 +40,7 @@ def main() -> None:
                 sample.append(_seconds(lambda run=run: run(x)))
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
     size = f"{arguments.size}x{arguments.size}x3, batch {arguments.batch}, width {arguments.width}"
-    print(f"DeblurGAN generator, {size}; {arguments.rounds} rounds. {surroundings('tensorflow', 'keras')}")
+    print(f"{arguments.model}, {size}; {arguments.rounds} rounds. {surroundings('tensorflow', 'keras')}")
     print(f"Making the form took {seconds:.1f} s.\n")
     print(_report([runner for runner, _ in chosen], samples, outputs))
 
@@ -59,14 +64,20 @@ def _milliseconds(sample: list[tuple[float, float]]) -> list[str]:
 
 def _models(arguments: argparse.Namespace) -> tuple[tuple[Any, Any], float]:
     """The generator and its form, and the seconds it took to make that."""
-    from tfrecon.models.deblurgan_mri import generator_model
+    from tfrecon.models import deblurgan_mri, srrescycgan
     from tfrecon.models.inference_form import inference_form
 
-    generator = generator_model((arguments.size, arguments.size, 3), ngf=arguments.width, n_blocks=arguments.blocks)
+    shape, blocks = (arguments.size, arguments.size, 3), arguments.blocks
+    if arguments.model == "Generator_HR":
+        generator = srrescycgan.Generator_HR(shape, filters=arguments.width, n_blocks=blocks)
+    else:
+        generator = deblurgan_mri.generator_model(shape, ngf=arguments.width, n_blocks=blocks)
     rng = np.random.default_rng(1)
-    for layer in generator.layers:
-        if layer.name.endswith("norm"):
-            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    for variable in generator.weights:
+        if variable.name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("bias", "alpha"):
+            variable.assign(rng.uniform(-0.5, 0.5, variable.shape))
     start = time.perf_counter()
     form = inference_form(generator)
     return (generator, form), time.perf_counter() - start
@@ -90,11 +101,12 @@ def _seconds(step: Callable[[], Any]) -> tuple[float, float]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=MODELS, default="deblurgan_mri")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--size", type=int)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--blocks", type=int)
     parser.add_argument("--only", action="append", choices=RUNNERS, help="may be repeated")
     return parser
 

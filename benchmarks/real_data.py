@@ -7,9 +7,11 @@ RAW holds, under the folder names of the table in benchmarks/README.md, the file
   singlecoil/           TRUE single-coil k-space of an axial T2 brain
   derived/train, val/   volumes DERIVED from cardiac magnitude images: image x smooth phase + noise, then FFT; one file per
                         person where persons are known, attribute derived=True. Good for training, never for claims.
+  superres/train, val/  magnitude images, 320x320 or padded to it: a brain and a knee to train on, another knee to judge
   ct/train, ct/test/    six DICOM slices of one head: four to train and choose on, two to judge, of the SAME person
 
-Nothing is downloaded and none of the images belongs to this project. Needs numpy, scipy (comes with scikit-image), h5py.
+Nothing is downloaded and none of the images belongs to this project. Needs numpy, scipy (comes with scikit-image), h5py,
+pydicom, nibabel.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from tfrecon.physics import fft2c, ifft2c
+from tfrecon.transforms import crop_or_pad
 
 PEOPLE_FROM = 24  # frames 24..45 and 46..68 show the same people in the same order; who repeats in 1..23 is not known
 VALIDATION_FROM = 40
@@ -76,10 +79,39 @@ def write_cardiac(raw: Path, out: Path) -> None:
             write(path, patient, "CINE", derived_kspace(frames, seed=first), derived=True)
 
 
+def read_cfl(stem: Path) -> np.ndarray:
+    """A BART array: dimensions in the second line of the header, complex64 in Fortran order."""
+    shape = [int(n) for n in stem.with_suffix(".hdr").read_text().splitlines()[1].split()]
+    return np.fromfile(stem.with_suffix(".cfl"), "<c8").reshape(shape, order="F")
+
+
+def write_images(path: Path, patient: str, images: np.ndarray, largest: float) -> None:
+    """A volume of magnitudes alone, brought to fastMRI's intensities (`largest` to 5e-4) and to 320x320."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = crop_or_pad(np.float32(images / largest * 5e-4), (320, 320))
+    with h5py.File(path, "w") as file:
+        file["reconstruction_rss"] = images
+        file.attrs.update(max=float(images.max()), norm=float(np.linalg.norm(images)), patient_id=patient)
+    print(path, images.shape)
+
+
+def write_superres(raw: Path, out: Path) -> None:
+    import nibabel
+    import pydicom
+
+    brain = np.moveaxis(np.asanyarray(nibabel.load(raw / "flair_brain_nifti" / "t2.nii.gz").dataobj), -1, 0)
+    write_images(out / "superres" / "train" / "flair_brain.h5", "flair", brain[3:-3].astype(np.float32), brain.max())
+    knee = pydicom.dcmread(raw / "moveknee_mr_dicom" / "MOVEKNEE.dcm").pixel_array
+    write_images(out / "superres" / "train" / "moveknee.h5", "moveknee", knee.astype(np.float32), knee.max())
+    other = np.abs(read_cfl(raw / "knee_fse_complex_ref" / "knee-fully-sampled-reference").squeeze())
+    write_images(out / "superres" / "val" / "knee_fse.h5", "knee_fse", other[None], other.max())
+
+
 def main(raw: Path, out: Path) -> None:
     brain = loadmat(raw / "loraks_t2_brain_sc" / "T2_single_channel.mat")["kData"][None]
     write(out / "singlecoil" / "loraks_t2_brain.h5", "loraks", "AXT2", brain)
     write_cardiac(raw, out)
+    write_superres(raw, out)
     for source in sorted((raw / "ct_head_ge").glob("*.dcm")):
         target = out / "ct" / ("test" if source.name in CT_TEST else "train") / source.name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -164,7 +164,7 @@ def test_misuse_is_refused(scan, options, error, message):  # rows 12, 74
 
 
 def test_slices_beyond_the_memory_are_refused_with_numbers(scan, monkeypatch):  # row 13
-    monkeypatch.setattr("tfrecon.data.ct.pairs.free_memory", lambda: 10**5)
+    monkeypatch.setattr("tfrecon.data.memory.free_memory", lambda: 10**5)
     with pytest.raises(DataError, match="48 x 40 need about .* GiB of memory and .* GiB are free"):
         blur_pairs(scan, 1, window="bone", patch=24)
 

@@ -6,10 +6,20 @@ import pytest
 import tensorflow as tf
 from training_tools import arrays_of, assign_in_order, precision
 
-from tfrecon.layers import AddShiftedRows, InterleavePhases, WinogradConv2D
+from tfrecon.layers import (
+    AddShiftedRows,
+    DepthToSpace,
+    ExactBorder,
+    InterleavePhases,
+    MaximumPReLU,
+    OverhangChannels,
+    RowwiseInstanceNormalization,
+    WinogradConv2D,
+)
+from tfrecon.layers.overhang import overhang_kernel, overhangs
 from tfrecon.layers.phases import phase_kernel, row_kernel
 from tfrecon.layers.winograd import winograd_kernel
-from tfrecon.models import ct_deblur, deblurgan_mri, pix2pix, unet_gan
+from tfrecon.models import ct_deblur, deblurgan_mri, pix2pix, srrescycgan, unet_gan
 from tfrecon.models.inference_form import inference_form
 from tfrecon.training import Pix2Pix
 
@@ -24,7 +34,7 @@ def randomised(model, seed=0):
     """The model as training may leave it: no moving mean is 0, no variance 1."""
     rng = np.random.default_rng(seed)
     for variable in arrays_of(model):
-        around = 0.0 if variable.name in ("bias", "beta", "moving_mean") else 1.0
+        around = 0.0 if variable.name in ("alpha", "bias", "beta", "moving_mean") else 1.0
         if variable.name == "kernel":
             value = rng.normal(size=variable.shape) / np.sqrt(np.prod(variable.shape[:-1]))
         else:
@@ -83,7 +93,9 @@ def test_form_in_float64_is_the_same_sum():
     lambda: unet_gan.generator_model((37, 50, 1), width=16),
     lambda: unet_gan.generator_model((37, 50, 1), width=16, revision="2024", bilinear=False),
     lambda: deblurgan_mri.discriminator_model((32, 32, 3), ndf=8),
-], ids=["ct", "ct batch norm", "pix2pix", "unet", "unet 2024", "critic"])
+    lambda: srrescycgan.Generator_LR((22, 17, 3), filters=8, n_blocks=1),
+    lambda: srrescycgan.Discriminator_LR((22, 17, 3), filters=4),
+], ids=["ct", "ct batch norm", "pix2pix", "unet", "unet 2024", "critic", "sr reducing", "sr critic"])
 def test_every_network_has_a_form(build):
     model = randomised(build())
     check_equal(inference_form(model), model, images(2, *model.input_shape[1:]))
@@ -129,14 +141,27 @@ def test_tensors_read_twice_are_merged_only_where_that_is_right():
     check_equal(inference_form(model), model, images(2, 8, 8, 2))
 
 
-def chain(*layers):
-    x = inputs = keras.Input((8, 8, 2))
+def chain(*layers, size=(8, 8)):
+    x = inputs = keras.Input((*size, 2))
     for layer in layers:
         x = layer(x)
     return keras.Model(inputs, x)
 
 
 UP, CONV, NORM, RELU = (getattr(keras.layers, n) for n in ("UpSampling2D", "Conv2D", "BatchNormalization", "ReLU"))
+PRELU, GROUPS, SPREAD = (getattr(keras.layers, n) for n in ("PReLU", "GroupNormalization", "Conv2DTranspose"))
+
+
+def wide(size=3):
+    return CONV(16, size, padding="same")
+
+
+def narrow(size=3):
+    return CONV(2, size, padding="same")
+
+
+def spread(size, strides):
+    return SPREAD(16, size, strides=strides, padding="same")
 
 
 @pytest.mark.parametrize("build", [
@@ -144,13 +169,158 @@ UP, CONV, NORM, RELU = (getattr(keras.layers, n) for n in ("UpSampling2D", "Conv
     lambda: chain(CONV(4, 3, activation="tanh"), NORM()), lambda: chain(CONV(4, 3, groups=2), NORM()),
     lambda: chain(CONV(4, 3, dilation_rate=2), NORM()), lambda: chain(NORM(), CONV(4, 3, use_bias=False)),
     lambda: chain(CONV(4, 3), NORM(center=False, scale=False)), lambda: chain(CONV(2, 7, padding="same")),
-    lambda: chain(CONV(2, 7), RELU()), lambda: chain(UP(2, interpolation="bilinear"), CONV(4, 3, padding="same")),
+    lambda: chain(CONV(2, 7), RELU()), lambda: chain(PRELU(shared_axes=[1]), PRELU()),
+    lambda: chain(GROUPS(groups=1)), lambda: chain(GROUPS(groups=-1, axis=1)),
+    lambda: chain(GROUPS(groups=-1, center=False, scale=False)), lambda: chain(wide(), CONV(2, 3)),
+    lambda: chain(wide(), CONV(2, 3, padding="same", strides=2)), lambda: chain(wide(), RELU(), narrow()),
+    lambda: chain(wide(), CONV(2, (1, 3), padding="same")), lambda: chain(CONV(16, 2, padding="same"), narrow()),
+    lambda: chain(SPREAD(16, 5, strides=2), narrow()), lambda: chain(spread(5, 2), NORM()),
+    lambda: chain(spread(5, (2, 4)), narrow()), lambda: chain(spread(3, 1), narrow()),
+    lambda: chain(SPREAD(16, 3, strides=2, padding="same", output_padding=0), narrow()),
+    lambda: chain(UP(2, interpolation="bilinear"), CONV(4, 3, padding="same")),
     lambda: chain(UP(3), CONV(4, 3, padding="same")), lambda: chain(UP(2), CONV(4, 3)), lambda: chain(UP(2), CONV(4, 5)),
     lambda: chain(UP(2), CONV(4, 3, padding="same", strides=2)), lambda: chain(CONV(128, 3), CONV(128, 3, strides=2)),
 ])
 def test_what_only_looks_alike_is_not_merged_or_rearranged(build):
     model = randomised(build())
     check_equal(inference_form(model), model, images(2, 8, 8, 2))
+
+
+def kinds_in(model):
+    return [type(layer) for layer in model.layers]
+
+
+@pytest.mark.parametrize("stages, border", [
+    (lambda: [wide(3), narrow(3)], 1), (lambda: [wide(5), CONV(16, 3, padding="same", use_bias=False), narrow(1)], 1),
+    (lambda: [wide(1), narrow(5)], 1), (lambda: [wide(5), narrow(1)], 0), (lambda: [wide(), NORM(), narrow(), NORM()], 1),
+    (lambda: [spread(5, 4), narrow(5)], 0), (lambda: [spread(3, 2), narrow(3)], 0), (lambda: [spread(4, 2), narrow(3)], 0),
+    (lambda: [spread(2, 3), narrow(3)], 0), (lambda: [spread(5, 4), wide(3), wide(3), narrow(3)], 1),
+])
+def test_chains_become_one_convolution_at_every_size(stages, border):
+    with precision("float64"):
+        model = randomised(chain(*stages(), size=(None, None)))
+        form = inference_form(model)
+        for height, width in ((1, 1), (1, 4), (3, 2), (6, 7), (5, 13), (12, 11)):
+            x = images(2, height, width, 2)
+            np.testing.assert_allclose(form(x), model(x), atol=1e-12)
+    kinds = kinds_in(form)
+    assert kinds.count(ExactBorder) == border and keras.layers.Conv2DTranspose not in kinds
+    assert keras.layers.BatchNormalization not in kinds
+
+
+@pytest.mark.parametrize("combine, joined", [
+    (lambda a, b: keras.layers.Subtract()([wide()(a), wide(5)(a)]), True),
+    (lambda a, b: keras.layers.Add()([wide()(a), spread(3, 2)(b), wide()(wide()(a))]), True),
+    (lambda a, b: keras.layers.Add()([wide()(a), keras.layers.ReLU()(wide()(a))]), False),
+    (lambda a, b: keras.layers.Add()([wide()(a), CONV(1, 3, padding="same")(a)]), False),
+    (lambda a, b: keras.layers.Multiply()([wide()(a), wide()(a)]), False),
+])
+def test_convolution_of_a_sum_is_the_sum_of_convolutions(combine, joined):
+    """Where each of them then is one with the chain before it; the bias is added once."""
+    with precision("float64"):
+        inputs = keras.Input((12, 10, 2)), keras.Input((6, 5, 2))
+        combined = combine(*inputs)
+        model = randomised(keras.Model(inputs, [narrow()(combined), RELU()(narrow(5)(narrow()(combined)))]))
+        x = [images(2, 12, 10, 2), images(2, 6, 5, 2)]
+        form = inference_form(model)
+        for got, expected in zip(form(x), model(x), strict=True):
+            np.testing.assert_allclose(got, expected, atol=1e-12)
+    assert (ExactBorder in kinds_in(form)) == joined
+
+
+def super_resolution(filters=16, clipped=True, **options):
+    """With 16 filters every rearrangement is worth it, without the clip every pixel counts."""
+    model = srrescycgan.Generator_HR(**{"input_shape": (None, None, 3), "n_blocks": 1, **options}, filters=filters)
+    return randomised(model if clipped else keras.Model(model.input, model.get_layer("head_conv").output))
+
+
+@pytest.fixture(scope="module")
+def exact():
+    with precision("float64"):
+        generator = super_resolution(clipped=False)
+        return generator, inference_form(generator)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 1, 5, 3), (2, 2, 3, 3), (1, 3, 2, 3), (1, 7, 9, 3), (2, 16, 16, 3)])
+def test_super_resolution_in_float64_is_the_same_sum_at_every_size(exact, shape):
+    generator, form = exact
+    x = 100 * np.random.default_rng(0).normal(size=shape)
+    np.testing.assert_allclose(form(x), generator(x), atol=1e-10)
+
+
+def test_super_resolution_has_no_wide_convolution_left_but_the_blocks():
+    kinds = kinds_in(inference_form(super_resolution()))
+    gone = {keras.layers.Conv2DTranspose, keras.layers.GroupNormalization, keras.layers.PReLU}
+    assert not gone & set(kinds)
+    assert [kinds.count(kind) for kind in (OverhangChannels, DepthToSpace, ExactBorder)] == [1, 2, 1]
+    form = inference_form(super_resolution(64))
+    convolutions = [layer for layer in form.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [c.name for c in convolutions if c.kernel.shape[2:] == (64, 64)] == ["block1_conv1", "block1_conv2"]
+    assert form.get_layer("head_conv_part1_inside_rows").kernel_size == (1, 11)
+
+
+def test_super_resolution_in_float32_is_right_inside_and_along_every_border():
+    generator = super_resolution(64, clipped=False, input_shape=(16, 12, 3))
+    x = 255 * np.random.default_rng(0).random((2, 16, 12, 3), np.float32)
+    expected, got = np.asarray(generator(x)), np.asarray(inference_form(generator)(x))
+    for part in np.s_[:, :3], np.s_[:, -3:], np.s_[:, :, :3], np.s_[:, :, -3:], np.s_[:, 3:-3, 3:-3]:
+        np.testing.assert_allclose(got[part], expected[part], rtol=0, atol=OF_RANGE * np.ptp(expected[part]))
+
+
+@pytest.mark.parametrize("options", [
+    {"filters": 1}, {"filters": 2, "n_blocks": 2}, {"filters": 5}, {"filters": 16, "projection": True},
+    {"filters": 16, "n_blocks": 0}, {"filters": 16, "input_shape": (None, None, 1)},
+], ids=str)
+def test_every_super_resolution_has_a_form(options):
+    generator = super_resolution(**options)
+    x = 255 * np.random.default_rng(0).random((2, 8, 9, generator.input_shape[-1]), np.float32)
+    check_equal(inference_form(generator), generator, x)
+
+
+def test_slopes_above_one_stay_as_they_are():
+    model = randomised(chain(PRELU(shared_axes=[1, 2]), PRELU(shared_axes=[1, 2])))
+    model.layers[1].set_weights([np.array([[[1.0, -2.0]]])])
+    model.layers[2].set_weights([np.array([[[1.0, 1.5]]])])
+    form, x = inference_form(model), images(2, 8, 8, 2)
+    assert kinds_in(form)[1:] == [MaximumPReLU, keras.layers.PReLU]
+    np.testing.assert_array_equal(form(x), model(x))
+
+
+def test_norm_of_an_image_far_from_zero():
+    x = 1000 + images(2, 30, 40, 3)
+    model = randomised(keras.Sequential([keras.Input(x.shape[1:]), GROUPS(groups=-1)]))
+    layer = RowwiseInstanceNormalization()
+    layer.build(x.shape)
+    layer.set_weights(model.get_weights())
+    with precision("float64"):
+        expected = GROUPS(groups=-1)
+        expected.build(x.shape)
+        expected.set_weights(model.get_weights())
+        expected = expected(x.astype(np.float64))
+    np.testing.assert_allclose(layer(x), expected, atol=1e-3)
+
+
+def test_super_resolution_compiled_exported_and_saved(tmp_path):
+    generator = super_resolution()
+    form = inference_form(generator)
+    form.export(tmp_path / "form", verbose=False)
+    form.save(tmp_path / "form.keras")
+    served = tf.saved_model.load(tmp_path / "form")
+    loaded = keras.saving.load_model(tmp_path / "form.keras")
+    for shape in ((1, 1, 2, 3), (2, 5, 3, 3)):  # with rows too few for the border's kernels, and with enough
+        x = 255 * np.random.default_rng(0).random(shape, np.float32)
+        for run in (served.serve, loaded):
+            check_equal(run, generator, x)
+    check_equal(tf.function(form, jit_compile=True), generator, x)
+
+
+def test_form_keeps_the_type_of_its_model_under_another_policy():
+    generator = super_resolution()
+    with precision("float32"):
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        form = inference_form(generator)
+    assert {layer.compute_dtype for layer in form.layers[1:]} == {v.dtype for v in form.weights} == {"float32"}
+    check_equal(form, generator, 255 * np.random.default_rng(0).random((1, 4, 5, 3), np.float32))
 
 
 def shared_layer():
@@ -215,3 +385,15 @@ def test_rows_add_up_to_the_convolution():
     kernel, x = rng.normal(size=(5, 3, 2, 4)), rng.normal(size=(2, 9, 7, 2))
     rows = AddShiftedRows(5, dtype="float64")(keras.ops.conv(x, row_kernel(kernel)))
     np.testing.assert_allclose(rows, keras.ops.conv(x, kernel), atol=1e-12)
+
+
+@pytest.mark.parametrize("size, stride", [((5, 5), 4), ((3, 3), 2), ((4, 2), 2), ((2, 3), 3), ((7, 6), 2)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5)])
+def test_overhang_kernel_does_the_work_of_both_layers(size, stride, shape):
+    with precision("float64"):
+        model = randomised(chain(spread(size, stride), narrow(5), size=shape))
+        x = images(2, *shape, 2)
+        kernel, bias = overhang_kernel(*model.layers[1].get_weights(), stride, *model.layers[2].get_weights())
+        channels = OverhangChannels(*(overhangs(k, stride) for k in size))(x)
+        phases = keras.ops.conv(channels, kernel, padding="same") + bias
+        np.testing.assert_allclose(DepthToSpace(stride)(phases), model(x), atol=1e-12)

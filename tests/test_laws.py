@@ -115,6 +115,15 @@ def test_public_names_and_least_arguments():
         training.DeblurGAN: {**dict.fromkeys(NETWORKS, inspect.Parameter.empty), "critic_updates": 5},
         training.CTDeblurGAN: {**dict.fromkeys(NETWORKS, inspect.Parameter.empty), "critic_updates": 5,
                                "gradient_penalty_weight": 10},
+        models.srrescycgan.Generator_HR: {"input_shape": (80, 80, 3)},
+        models.srrescycgan.Generator_LR: {"input_shape": (320, 320, 3)},
+        models.srrescycgan.Discriminator_HR: {"input_shape": (320, 320, 3)},
+        models.srrescycgan.Discriminator_LR: {"input_shape": (80, 80, 3)},
+        models.srrescycgan.SRResDNet: {"input_shape": (80, 80, 3), "scale": 4, "depth": 5},
+        training.SRResCycGAN: {**dict.fromkeys(["G_HR", "G_LR", "D_HR", "D_LR"]), "lambda_cyc": 10.0, "lambda_content": 5.0},
+        training.SRResCycGAN.compile: dict.fromkeys(
+            ["g_hr_optimizer", "d_hr_optimizer", "g_lr_optimizer", "d_lr_optimizer", "losses"]),
+        training.adam_opt: {"lr": 1e-4, "b1": 0.9, "b2": 0.999, "decay_steps": 1e4, "decay_rate": 0.5},
         training.Pix2Pix: dict.fromkeys(NETWORKS, inspect.Parameter.empty),
         losses.PerceptualLoss: {"backbone": "vgg19", "layer": "block3_conv3", "pre_activation": False, "distance": "mse",
                                 "preprocess": None, "weights": "imagenet"},
@@ -127,7 +136,7 @@ def test_public_names_and_least_arguments():
     for function in (metrics.nmse, metrics.psnr, metrics.ssim):
         assert list(inspect.signature(function).parameters)[:2] == ["target", "prediction"]
     assert callable(physics.fft2c) and callable(physics.ifft2c) and callable(transforms.center_crop)
-    assert {"zero_filled", "unet_gan", "deblurgan_mri", "ct_deblur"} <= set(tfrecon.list_models())
+    assert {"zero_filled", "unet_gan", "deblurgan_mri", "ct_deblur", "srrescycgan", "srresdnet"} <= set(tfrecon.list_models())
 
 
 def test_names_of_the_command_line_are_those_of_the_library():

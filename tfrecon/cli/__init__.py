@@ -16,7 +16,7 @@ from .. import __version__, errors
 from ..errors import TfreconError
 from ..hdf5 import shown
 
-_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "models", "weights")
+_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "convert", "models", "weights")
 _UNUSABLE = 5
 _INTERRUPTED = 130
 
@@ -72,8 +72,11 @@ def _resume_line(argv: Sequence[str]) -> str:
 
 
 def _error_inside(error: Exception) -> TfreconError | None:
-    """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it."""
+    """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it, or said itself of a shard."""
+    if type(error).__name__ == "DataLossError" and (place := re.search(r"\w+ record at \d+", str(error))):
+        return errors.DataError(f"a shard is damaged ({place[0]}); copy the shards anew, or convert the data again")
     found = re.search(r"(?:^|[\s.])(\w+): (.*?)\s*\nTraceback \(most recent call last\)", str(error), re.DOTALL)
+    found = found or re.search(r"assertion failed: \[(\w+): (.*?)\]", str(error))
     kind = getattr(errors, found[1], None) if found else None
     return kind(found[2]) if isinstance(kind, type) and issubclass(kind, TfreconError) else None
 

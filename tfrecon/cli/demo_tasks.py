@@ -125,9 +125,45 @@ class BlurDemo(MaskedDemo):
         return None  # there is no k-space to show
 
 
+class SuperresDemo(MaskedDemo):
+    """Phantom images, reduced by four."""
+
+    def index(self) -> Any:
+        from ..data import index_magnitudes
+
+        return index_magnitudes(self.out / "data")
+
+    def reconstruct(self, model: Any, part: Any) -> Iterable[Any]:
+        from ..data import SliceReader
+        from ..reconstruction import SuperresSettings, enlarge_folder
+
+        settings = SuperresSettings(self.record.scaling, reduce=True, attributes={"model": self.record.name})
+        with SliceReader() as reader:
+            yield from enlarge_folder(part.index, self.results, model, settings, reader, overwrite=True, strict=True)
+
+    def evaluate(self, part: Any) -> Any:
+        from ..reconstruction import evaluate_superres
+
+        return evaluate_superres(self.results, [v.path for v in part.volumes])
+
+    def triples(self, part: Any) -> Any:
+        from ..reconstruction import bicubic, load_pair
+
+        paths = {v.name: v for v in part.volumes}
+
+        def load(name: str) -> tuple[Any, Any, Any]:
+            truth, made = load_pair(self.results / name, paths[name].path, paths[name].target_key, "reconstruction")
+            return bicubic(truth), made, truth
+
+        return load
+
+    def panel(self, part: Any, name: str) -> Any:
+        return None  # there is no k-space to show
+
+
 def demo_of(arguments: argparse.Namespace, out: Path) -> MaskedDemo:
     """The demo of the model's task."""
     from ..zoo import record_of
 
     record = record_of(arguments.model)
-    return {"masked": MaskedDemo, "blur": BlurDemo}[record.task](arguments, record, out)
+    return {"masked": MaskedDemo, "blur": BlurDemo, "superres": SuperresDemo}[record.task](arguments, record, out)

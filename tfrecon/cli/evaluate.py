@@ -1,4 +1,4 @@
-"""Judge reconstructions against their targets, with the row of doing nothing first: zero-filled k-space, or blurred CT.
+"""Judge reconstructions against their targets, with the row of doing nothing first: zero-filled, blurred or bicubic.
 
 Metrics are fastMRI's; those of CT are taken on the windowed images with the window as data range.
 """
@@ -17,7 +17,8 @@ HELP = "judge reconstructions against targets"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", metavar="PREDICTIONS", help="file or folder with dataset reconstruction")
     parser.add_argument("--target", required=True, metavar="TARGETS", help="file or folder with the target images")
-    parser.add_argument("--target-key", metavar="KEY", help="(reconstruction_esc, else reconstruction_rss)")
+    parser.add_argument("--target-key", metavar="KEY", 
+                        help="(reconstruction_esc, else reconstruction_rss; super-resolution: the other way round)")
     parser.add_argument("--prediction-key", default="reconstruction", metavar="KEY", help="(reconstruction)")
     add_mask(parser)
     add_blur(parser).add_argument(
@@ -27,13 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..data.ct import Blurring
-    from ..reconstruction import evaluate_folder, evaluate_images
+    from ..reconstruction import evaluate_folder, evaluate_images, evaluate_superres
 
-    if arguments.window or _about_images(arguments.predictions):
+    task = "blur" if arguments.window else _task(arguments.predictions)
+    if task == "blur":
         rule = None
         if arguments.blur_seed is not None:
             rule = Blurring(max_length=arguments.blur_length or BLUR_LENGTH, seed=arguments.blur_seed)
         result = evaluate_images(arguments.predictions, arguments.target, arguments.window, rule, arguments.target_key)
+    elif task == "superres":
+        result = evaluate_superres(arguments.predictions, arguments.target, arguments.target_key, arguments.prediction_key)
     else:
         result = evaluate_folder(
             arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
@@ -44,18 +48,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if result.complete else 1
 
 
-def _about_images(path: str) -> bool:
-    """Whether the predictions are CT: no HDF5, or HDF5 that says so."""
+def _task(path: str) -> str:
+    """What the predictions were made for: blur for all that is no HDF5, else what a file says, else masked."""
     from ..data.ct.find import find_images
     from ..errors import DataError
     from ..hdf5 import open_hdf5, read_attributes
 
     for first, _, kind in find_images(path)[0]:
         if kind != "hdf5":
-            return True
+            return "blur"
         with suppress(DataError), open_hdf5(first) as file:  # the next one may be readable
-            return read_attributes(file).get("task") == "blur"
-    return False
+            return str(read_attributes(file).get("task", "masked"))
+    return "masked"
 
 
 def show(result: Any, as_json: bool) -> None:

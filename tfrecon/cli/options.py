@@ -94,7 +94,7 @@ def add_blur(parser: argparse.ArgumentParser) -> Any:
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """How foreign files are read."""
     group = parser.add_argument_group("reading")
-    group.add_argument("--key", metavar="KEY", help="key of the k-space (kspace, else kspace_4af or kspace_8af)")
+    group.add_argument("--key", metavar="KEY", help="key of what is read (kspace, else kspace_4af or kspace_8af)")
     group.add_argument("--complex-axis", choices=["last"], help="k-space is real with (real, imaginary) last")
     group.add_argument("--shift", action="store_true", help="k-space has its centre in the corner; move it")
     group.add_argument("--strict", action="store_true", help="stop at the first unusable file")

@@ -1,7 +1,8 @@
-"""Reconstruct a file or folder: undersampled k-space, or motion-blurred CT; one result per input.
+"""Reconstruct a file or folder: undersampled k-space, motion-blurred CT, or small images; one result per input.
 
 Fully sampled k-space is undersampled first, with the mask given; k-space that is undersampled already is taken as it is.
-CT (DICOM, NIfTI, PNG, HDF5) is taken as it is, or with --blur blurred first. The inputs are only ever read.
+CT (DICOM, NIfTI, PNG, HDF5) is taken as it is, or with --blur blurred first. Images are enlarged by four, with --reduce
+reduced by four first. The inputs are only ever read.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ FORMATS = ("same", "hdf5", "dicom", "nifti", "png")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="file or folder: HDF5 with kspace, or CT images")
+    parser.add_argument("input", metavar="IN", help="file or folder: HDF5 with kspace or images, or CT")
     parser.add_argument("output", metavar="OUT", help="folder for the results")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--weights", metavar="FILE", help="weights written by `tfrecon train`, or any strict fit")
     add_mask(parser, default=None)
     parser.add_argument("--crop", type=count, metavar="N", help="side of the result (the stored target's size, else 320)")
-    parser.add_argument("--batch-size", type=count, default=4, help="slices at once (4)")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="slices at once (4; super-resolution: 1)")
     add_existing(parser, "replace existing results", "keep the results that are complete")
     parser.add_argument("--nan", choices=["refuse", "zero"], default="refuse", help="what to do with NaN (refuse)")
     add_reading(parser)
@@ -45,7 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--blur", action="store_true", help="blur sharp images first, to judge a model")
     group.add_argument("--blur-seed", type=mask_seed, default="file", metavar="SEED", help="as --seed of the mask (file)")
     group.add_argument("--format", choices=FORMATS, default="hdf5", help="of the results (hdf5)")
-    group.add_argument("--tile", type=count, metavar="N", help="side of the tiles large slices are cut into (whole slices)")
+    parser.add_argument("--tile", type=count, metavar="N",
+                        help="CT, super-resolution: side of the tiles large inputs are cut into (whole slices)")
+    parser.add_argument("--reduce", action="store_true", help="super-resolution: reduce images first, to judge a model")
     add_json(parser)
 
 
@@ -54,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     record = record_of(arguments.model)
     card = check_weights(arguments)
-    index, results, close = (_images if record.task == "blur" else _volumes)(arguments, record, card)
+    index, results, close = {"masked": _volumes, "blur": _images, "superres": _small}[record.task](arguments, record, card)
     began, outcomes = time.monotonic(), []
     with close:
         for outcome in results:
@@ -71,7 +74,7 @@ def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -
     index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
     report_skipped(index)
     settings = Settings(masking(arguments), arguments.crop, card["scaling"], record.channels,
-                        record.multiple_for(card.get("options", {})), arguments.batch_size, _facts(arguments, card))
+                        record.multiple_for(card.get("options", {})), arguments.batch_size or 4, _facts(arguments, card))
     reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
     return index, reconstruct_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
                                      arguments.resume, arguments.strict), reader
@@ -89,10 +92,24 @@ def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) ->
     length = arguments.blur_length or card.get("blur_length", BLUR_LENGTH)
     blurring = Blurring(max_length=length, seed=arguments.blur_seed) if arguments.blur else None
     settings = ImageSettings(window, record.channels, record.multiple_for(card.get("options", {})), arguments.tile,
-                             batch_size=arguments.batch_size, blurring=blurring, attributes=_facts(arguments, card))
+                             batch_size=arguments.batch_size or 4, blurring=blurring, attributes=_facts(arguments, card))
     reader = ImageReader("air" if arguments.nan == "zero" else arguments.nan)
     return index, reconstruct_images(index, arguments.output, Lazy(arguments), settings, reader, arguments.format,
                                      arguments.overwrite, arguments.resume, arguments.strict), reader
+
+
+def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Images to be enlarged: (index, outcomes as they come, reader)."""
+    from ..data import SliceReader, index_magnitudes
+    from ..reconstruction import SuperresSettings, enlarge_folder
+
+    index = index_magnitudes(arguments.input, arguments.key, arguments.strict)
+    report_skipped(index)
+    settings = SuperresSettings(card["scaling"], arguments.reduce, arguments.tile, batch_size=arguments.batch_size or 1,
+                                attributes=_facts(arguments, card))
+    reader = SliceReader(nan=arguments.nan)
+    return index, enlarge_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
+                                 arguments.resume, arguments.strict), reader
 
 
 def _facts(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:

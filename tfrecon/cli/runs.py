@@ -11,7 +11,8 @@ from .options import masking
 
 WEIGHTS, _SETTINGS = "generator.weights.h5", "settings.json"
 # What may differ between a run and its resumption.
-FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict")
+FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
+        "time_limit")
 _RESULTS = (WEIGHTS, "history.json", "curves.png", "run.json", "series.json", "compare.png", "log.txt")
 
 
@@ -64,7 +65,8 @@ def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     from ..files import write_json
 
     if not arguments.resume:
-        for old in [*out.glob("checkpoint/state-*.weights.h5"), *(out / name for name in _RESULTS)]:
+        states, strips = out.glob("checkpoint/state-*.weights.h5"), out.glob("strips/epoch-*.png")
+        for old in [*states, *strips, *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
     write_json(out / _SETTINGS, _settings(arguments, free))
 

@@ -31,10 +31,13 @@ class Part:
         return self.index.slices if self.samples is None else len(self.samples)
 
 
-class _StillClock(EpochClock):
+class StillClock(EpochClock):
     """Validation data are cut the same way in every epoch."""
 
     def start_pass(self) -> int:
+        return self.epoch
+
+    def start_pass_in_graph(self) -> int:
         return self.epoch
 
 
@@ -68,6 +71,10 @@ class Task(ABC):
     def facts(self) -> dict[str, Any]:
         """For the card: what the inputs were."""
 
+    def do_nothing(self, image: Any) -> Any:
+        """What the baseline makes of a batch of inputs, in the size of the targets."""
+        return image
+
     def side(self, *parts: Part) -> int | None:
         """Side of the training images: --crop, else the published one or what the smallest images allow."""
         if not self.record.patch:
@@ -75,9 +82,9 @@ class Task(ABC):
         multiple = self.record.multiple_for(self.options)
         least = max(multiple, self.record.smallest)
         if self.arguments.crop:
-            return _check_side(self.arguments.crop, multiple, least)
+            return check_side(self.arguments.crop, multiple, least)
         smallest = min(min(size) for part in parts for size in self.sizes(part))
-        side = _check_side(min(self.record.patch, smallest // multiple * multiple), multiple, least)
+        side = check_side(min(self.record.patch, smallest // multiple * multiple), multiple, least)
         if side < self.record.patch:
             say(f"note: training on {side}x{side}, the images are no larger")
         return side
@@ -165,7 +172,7 @@ class BlurTask(Task):
         from ..data import create_paired_dataset
 
         a = self.arguments
-        how = {"shuffle": True} if training else {"metadata": True, "flip": False, "clock": _StillClock()}
+        how = {"shuffle": True} if training else {"metadata": True, "flip": False, "clock": StillClock()}
         return create_paired_dataset(
             part.index,
             "blur",
@@ -197,7 +204,8 @@ class BlurTask(Task):
         return {"window": self.window(), "blur_length": self.blur_length()}
 
 
-def _check_side(side: int, multiple: int, least: int) -> int:
+def check_side(side: int, multiple: int, least: int) -> int:
+    """The side, or UsageError where the networks cannot be trained on it."""
     from ..errors import UsageError
 
     if side % multiple or side < least:
@@ -211,6 +219,10 @@ def task_of(arguments: argparse.Namespace) -> Task:
     from ..zoo import record_of
 
     record = record_of(arguments.model)
+    if record.task == "superres":
+        from .superres_task import SuperresTask
+
+        return SuperresTask(arguments, record)
     return {"masked": MaskedTask, "blur": BlurTask}[record.task](arguments, record)
 
 

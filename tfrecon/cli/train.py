@@ -1,7 +1,7 @@
-"""Train a model on a folder of fully sampled k-space, or of sharp CT; stop with Ctrl-C and go on with --resume.
+"""Train a model on a folder of fully sampled k-space, sharp CT, or images; stop with Ctrl-C and go on with --resume.
 
 Patients are kept on one side of the split. Written into --out: generator.weights.h5 (the epoch with the best val_ssim),
-history.json, curves.png, run.json, and checkpoint/ with the state to resume from.
+history.json, curves.png, strips/ with pictures of every epoch, run.json, and checkpoint/ with the state to resume from.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
-from .options import add_json, count, number, print_json, say
+from .options import add_json, count, number, positive, print_json, say
 from .runs import WEIGHTS, begin_run, check_run
 from .tasks import Part, Task, task_of
 from .training_options import add_losses, add_training, jit_compile, learning_rate, model_options
@@ -30,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-leak", action="store_true", help="accept patients on both sides; cuts data of one by slice")
     parser.add_argument("--generator-first", type=count, default=0, metavar="N", help="epochs without the critic (CT)")
     parser.add_argument("--keep-epochs", action="store_true", help="keep both networks of every epoch, named as DeblurGAN's")
-    parser.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard into OUT/tensorboard")
+    parser.add_argument("--init", metavar="FILE", help="weights the reconstructing network starts with")
+    parser.add_argument("--time-limit", type=positive, metavar="MINUTES", help="stop cleanly after so long, to be resumed")
+    parser.add_argument("--tensorboard", action="store_true", help="also write logs and strips for TensorBoard")
     add_json(parser)
 
 
@@ -43,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     result["skipped"] = {s.name: s.reason for s in skipped}
     if arguments.json:
         print_json(result)
+    elif "best_val_ssim" not in result:
+        print(f"no epoch was completed; the state is in {out / 'checkpoint'}")
     else:
         print(f"best val_ssim {result['best_val_ssim']:.4f} in epoch {result['best_epoch']}, {task.baseline} "
               f"{result['baseline_ssim']:.4f}; weights: {result['weights']}")
@@ -71,11 +76,12 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     validation_data = task.dataset(validation, False, side)
     options = _options(task, side)
     trainer = _trainer(task, options, int(train_data.cardinality()))
-    baseline = baseline_ssim(validation_data, trainer.magnitude_of)
+    baseline = baseline_ssim(validation_data, trainer.magnitude_of, task.do_nothing)
     _announce(task, train, validation, baseline)
     card = _card(task, options)
-    callbacks = _callbacks(arguments, out, trainer)
+    callbacks = _callbacks(arguments, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
+    say(_estimate(trainer, train_data, arguments.epochs))
     begin_run(out, arguments)
 
     def save_best(facts: dict[str, Any]) -> None:
@@ -83,18 +89,16 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
 
     history = fit_resumable(
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, callbacks,
-        (task.baseline, baseline),
+        (task.baseline, baseline), math.inf if arguments.time_limit is None else 60 * arguments.time_limit,
     )
-    save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
-    top = max(history, key=lambda h: h["val_ssim"])
-    result = {
-        "best_val_ssim": top["val_ssim"],
-        "best_epoch": top["epoch"] + 1,
-        "baseline_ssim": baseline,
-        "weights": str(out / WEIGHTS),
-        "weights_sha256": sha256_of(out / WEIGHTS),
-        "seconds": round(time.monotonic() - began, 1),
-    }
+    result = {"epochs": len(history), "baseline_ssim": baseline, "seconds": round(time.monotonic() - began, 1)}
+    if len(history) < arguments.epochs:
+        say(f"the time is over after {len(history)} of {arguments.epochs} epochs; --resume goes on")
+    if history:
+        save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
+        top = max(history, key=lambda h: h["val_ssim"])
+        result.update(best_val_ssim=top["val_ssim"], best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
+                      weights_sha256=sha256_of(out / WEIGHTS))
     write_record(out, arguments.argv, seed=arguments.seed, card=card, data=_data_facts(train, validation), **result)
     return result
 
@@ -110,19 +114,40 @@ def _trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
 
     arguments = task.arguments
     rate = learning_rate(arguments, task.record, steps)
-    return create(arguments.model, preset=arguments.preset, jit_compile=jit_compile(arguments),
-                  **{**options, "learning_rate": rate})
+    trainer = create(arguments.model, preset=arguments.preset, jit_compile=jit_compile(arguments),
+                     **{**options, "learning_rate": rate})
+    if arguments.init:
+        from ..weights import load_weights
+
+        report = load_weights(trainer.generator, arguments.init)
+        say(f"begins with {report.loaded} of {report.total} arrays of {arguments.init}")
+    return trainer
 
 
-def _callbacks(arguments: argparse.Namespace, out: Path, trainer: Any) -> list[Any]:
+def _estimate(trainer: Any, data: Any, epochs: int) -> str:
+    """What the run will cost, measured on a step."""
+    from ..data.memory import free_memory
+    from ..training import measure_step
+
+    cost, steps = measure_step(trainer, data), int(data.cardinality())
+    epoch = cost.seconds * steps / 60
+    free = free_memory()
+    left = "" if free is None else f", {free / 2**30:.3g} GiB are free beside it"
+    return (f"estimate: {cost.seconds:.3g} s a step, {epoch:.3g} min an epoch of {steps}, {epoch * epochs / 60:.3g} h for "
+            f"{epochs} epochs, without validation; {cost.memory / 2**30:.3g} GiB of memory{left}")
+
+
+def _callbacks(arguments: argparse.Namespace, out: Path, trainer: Any, validation: Any) -> list[Any]:
     """What the command line asks for besides the state, the best weights and the progress."""
     import keras
 
     from ..errors import ResourceError, UsageError
     from ..training.recipes import GeneratorFirst, SaveEveryEpoch
     from ..weights import save_legacy_weights
+    from .strips import Strips
 
-    chosen: list[Any] = []
+    logs = out / "tensorboard" if arguments.tensorboard else None
+    chosen: list[Any] = [Strips(out, validation, logs)]
     if arguments.generator_first and not hasattr(trainer, "adversarial"):
         raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
     if arguments.generator_first:
@@ -132,12 +157,14 @@ def _callbacks(arguments: argparse.Namespace, out: Path, trainer: Any) -> list[A
     if arguments.tensorboard:
         if not importlib.util.find_spec("tensorboard"):
             raise ResourceError('--tensorboard needs the package tensorboard: pip install "tfrecon[tensorboard]".')
-        chosen.append(keras.callbacks.TensorBoard(str(out / "tensorboard")))
+        chosen.append(keras.callbacks.TensorBoard(str(logs)))
     return chosen
 
 
-def baseline_ssim(dataset: Any, magnitude: Any = lambda images: images) -> float:
-    """Mean SSIM of the inputs themselves, over the slices of a dataset with data ranges; empty volumes do not count."""
+def baseline_ssim(dataset: Any, magnitude: Any = lambda images: images, do_nothing: Any = lambda images: images) -> float:
+    """Mean SSIM of the inputs themselves, or what `do_nothing` makes of them, over the slices of a dataset with data ranges;
+    empty volumes do not count.
+    """
     import numpy as np
 
     from ..errors import DataError
@@ -145,7 +172,7 @@ def baseline_ssim(dataset: Any, magnitude: Any = lambda images: images) -> float
 
     scores: list[float] = []
     for image, target, facts in dataset:
-        found = np.asarray(ssim_per_image(magnitude(target), magnitude(image), facts["data_range"]))
+        found = np.asarray(ssim_per_image(magnitude(target), magnitude(do_nothing(image)), facts["data_range"]))
         scores += found[facts["data_range"].numpy() > 0].tolist()
     if not scores:
         raise DataError("Every target of the validation data is zero everywhere; nothing can be judged. Give other data.")

@@ -14,6 +14,7 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     Adds `sha256`; fills `arguments.acceleration` in and warns where it differs from the card's.
     """
     from ..data import SCALINGS
+    from ..data.superres import VALUE_RANGES
     from ..errors import UsageError, WeightsError
     from ..weights import read_card, sha256_of
     from ..zoo import record_of
@@ -29,7 +30,8 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     if card.get("model", arguments.model) != arguments.model:
         raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
     scaling = card.get("scaling", record.scaling)
-    if record.task == "masked" and scaling not in SCALINGS:
+    known = {"masked": SCALINGS, "superres": VALUE_RANGES}.get(record.task)
+    if known and scaling not in known:
         raise WeightsError(f"{arguments.weights}: its card asks for a scaling that does not exist ({scaling!r}).")
     trained = card.get("acceleration")
     if trained and arguments.acceleration and trained != arguments.acceleration:

@@ -11,6 +11,7 @@ from .options import add_blur, add_existing, add_mask, add_reading, count, not_n
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
 OPTIMIZER_NAMES = ("adam", "adamw", "adagrad")
+VALUE_RANGES = ("volume", "slice", "raw")
 CONTENTS = ("perceptual", "l1", "mse")
 # What the commands set themselves, and where.
 _RESERVED = {"learning_rate": "--learning-rate", "jit_compile": "--jit", "preset": "--preset", "name": "--model",
@@ -21,7 +22,7 @@ _JIT = {"auto": "auto", "on": True, "off": False}
 
 def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> None:
     """Data, model and optimisation arguments; `preset` and `epochs` are the defaults."""
-    parser.add_argument("--data", required=True, metavar="DIR", help="file or folder: fully sampled k-space, sharp CT")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder or file: full k-space, sharp CT, images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the run writes")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset})")
@@ -40,10 +41,12 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
                         help="any other option of the model, as ngf=32; may be repeated")
     parser.add_argument("--visits", type=count, default=1, metavar="N", help="how often an epoch visits each slice (1)")
     parser.add_argument("--jit", choices=sorted(_JIT), default="auto", help="XLA; auto: on with a GPU (auto)")
-    parser.add_argument("--target", metavar="KEY", help='targets, or "kspace" to compute them (reconstruction_esc; CT: hu)')
+    parser.add_argument("--target", metavar="KEY", 
+                        help='targets (reconstruction_esc; images: reconstruction_rss; CT: hu), "kspace" to compute them')
     parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size; GANs: 256)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")
     parser.add_argument("--seed", type=seed, default=0, help="of weights, order, masks and splits (0)")
+    parser.add_argument("--value-range", choices=VALUE_RANGES, help="of super-resolution: what becomes 0..255 (volume)")
     add_existing(parser, "replace an existing run", "go on with an interrupted run")
     add_mask(parser, "--mask-seed")
     add_blur(parser)

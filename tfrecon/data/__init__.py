@@ -17,11 +17,13 @@ from .scaling import SCALINGS, array_scale, check_scaling, from_network, to_netw
 from .slices import SliceReader
 from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split, split_slices
 from .stream import EpochClock
+from .superres import MagnitudeIndex, MagnitudeVolume, calculate_slices, index_magnitudes, superres_pairs
 
 __all__ = [
-    "Blurring", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "Masking", "SCALINGS", "Skipped",
-    "SliceReader", "Volume", "array_scale", "blur_pairs", "check_folder", "check_no_shared_patient", "check_scaling",
-    "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds", "from_network", "index_images",
-    "index_volumes", "is_complete", "masked_pairs", "memory_shortage", "output_size", "pseudonyms", "save_reconstruction",
-    "slice_folds", "split", "split_slices", "to_network", "write_demo_ct", "write_demo_volumes",
+    "Blurring", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "MagnitudeIndex", "MagnitudeVolume",
+    "Masking", "SCALINGS", "Skipped", "SliceReader", "Volume", "array_scale", "blur_pairs", "calculate_slices",
+    "check_folder", "check_no_shared_patient", "check_scaling", "choose_mask", "create_paired_dataset", "ct",
+    "examine_slice", "folds", "from_network", "index_images", "index_magnitudes", "index_volumes", "is_complete",
+    "masked_pairs", "memory_shortage", "output_size", "pseudonyms", "save_reconstruction", "slice_folds", "split",
+    "split_slices", "superres_pairs", "to_network", "write_demo_ct", "write_demo_volumes",
 ]

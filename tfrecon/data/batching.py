@@ -16,20 +16,29 @@ def elements(stream: Any, signature: tuple) -> Any:
     (benchmarks/README.md).
 
     Args:
-        stream: `visits` gives int64 (samples, columns) and starts a new pass; `samples` says how many there are.
+        stream: `visits` gives int64 (elements, columns) and starts a new pass.
         signature: a `tf.TensorSpec` for each of the values `element` returns.
     """
     import tensorflow as tf
 
+    _check_no_tpu(tf.distribute.get_strategy())
+
     def visits(_: Any) -> Any:
         rows = tf.numpy_function(stream.visits, [], tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (len(stream.samples), None)))
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None)))
 
     def read(visit: Any) -> tuple:
         values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
         return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
 
     return tf.data.Dataset.range(1).flat_map(visits).map(read)
+
+
+def _check_no_tpu(strategy: Any) -> None:
+    """UsageError where the input has to run without Python: row 84, "No registered 'PyFunc'" in the middle of a run."""
+    if type(strategy).__name__.startswith("TPUStrategy"):
+        raise UsageError("These files are read by Python, which the input of a TPU cannot run. Make shards of them first, "
+                         "`tfrecon convert IN OUT`, and give the folder of shards.")
 
 
 def batched(dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool) -> Any:
@@ -45,10 +54,7 @@ def batched(dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool)
     """
     import tensorflow as tf
 
-    count = sum(n // batch_size if drop_remainder else -(-n // batch_size) for n in sizes.values())
-    if not count:
-        raise UsageError(f"A batch of {batch_size} is larger than the {sizes.total()} slices there are and the incomplete "
-                         "last batch is dropped. Take a smaller batch size.")
+    count = count_batches(sizes, batch_size, drop_remainder)
     if len(sizes) == 1:
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     else:
@@ -58,3 +64,12 @@ def batched(dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool)
             window_size=batch_size,
         )
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def count_batches(sizes: Counter, batch_size: int, drop_remainder: bool) -> int:
+    """How many batches of one size each come together; UsageError for none."""
+    count = sum(n // batch_size if drop_remainder else -(-n // batch_size) for n in sizes.values())
+    if not count:
+        raise UsageError(f"A batch of {batch_size} is larger than the {sizes.total()} slices there are and the incomplete "
+                         "last batch is dropped. Take a smaller batch size.")
+    return count

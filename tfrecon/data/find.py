@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import DataError
 from ..hdf5 import file_error, shown
+from .kaggle import local_path, path_error
 
 EXTENSIONS = (".h5", ".hdf5", ".hdf")
 _SHOWN_REASONS = 10
@@ -39,17 +40,18 @@ def find_files(path: Paths) -> tuple[list[tuple[str, str]], list[Skipped]]:
     """The HDF5 files under a path as (path, name), sorted by name, and what was set aside while looking.
 
     A file that is named outright is taken whatever its extension; in folders `.h5`, `.hdf5` and `.hdf` count and
-    hidden entries do not. Links to folders are followed, each folder once.
+    hidden entries do not. Links to folders are followed, each folder once. `kaggle://owner/dataset` is that dataset's
+    folder (see `kaggle.py`).
     """
     if not isinstance(path, str | bytes | os.PathLike):
         return _from_list(path)
-    path = os.fsdecode(path)
+    path = local_path(os.fsdecode(path))
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             return [(path, os.path.basename(path))], []
-        return _Walk(path).result()
+        return Walk(path).result()
     except OSError as error:
-        raise file_error(path, error) from error
+        raise path_error(path, error) from error
 
 
 def _from_list(paths: Iterable) -> tuple[list[tuple[str, str]], list[Skipped]]:
@@ -68,7 +70,7 @@ def _from_list(paths: Iterable) -> tuple[list[tuple[str, str]], list[Skipped]]:
     return sorted(((p, n) for n, p in found.items()), key=lambda pair: pair[1]), skipped
 
 
-class _Walk:
+class Walk:
     """One walk through a folder. Real folders come before linked ones, so that names do not run through links."""
 
     def __init__(self, top: str):

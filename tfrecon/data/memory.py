@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from ..errors import DataError
+from ..hdf5 import shown
 from .index import Volume
 
 # k-space, its masked copy, the transform's input and output, magnitudes: what lives at once for one slice.
@@ -27,6 +31,20 @@ def memory_shortage(volume: Volume, slices_kept: int = 0) -> str:
         return ""
     return (f"its slices of {volume.height} x {volume.width} need about {needed / 2**30:.3g} GiB of memory and "
             f"{free / 2**30:.3g} GiB are free; use a machine with more, or cut the volume into smaller ones")
+
+
+def check_slices_fit(volumes: Iterable[Any], bytes_per_pixel: int) -> None:
+    """DataError where the largest slice, worked on with so many bytes for each pixel, needs more memory than is free.
+
+    Args:
+        volumes: with `name`, `height` and `width`.
+    """
+    largest, free = max(volumes, key=lambda v: v.height * v.width), free_memory()
+    needed = largest.height * largest.width * bytes_per_pixel
+    if free is not None and needed > free:
+        raise DataError(f"{shown(largest.name)}: its slices of {largest.height} x {largest.width} need about "
+                        f"{needed / 2**30:.3g} GiB of memory and {free / 2**30:.3g} GiB are free; use a machine with more, "
+                        "or cut them into smaller ones")
 
 
 def free_memory() -> int | None:

@@ -7,8 +7,9 @@ from typing import Any
 from ..errors import UsageError
 from .ct.pairs import blur_pairs
 from .masked_pairs import masked_pairs
+from .superres import superres_pairs
 
-TASKS = {"masked": masked_pairs, "blur": blur_pairs}
+TASKS = {"masked": masked_pairs, "blur": blur_pairs, "superres": superres_pairs}
 
 
 def create_paired_dataset(
@@ -19,7 +20,8 @@ def create_paired_dataset(
     Args:
         path: file, folder, list of them, or an index of the task.
         task: "masked": zero-filled image of undersampled single-coil k-space against the full one (`masked_pairs`);
-            "blur": motion-blurred CT against the sharp one (`ct.blur_pairs`).
+            "blur": motion-blurred CT against the sharp one (`ct.blur_pairs`);
+            "superres": an image reduced by four against itself (`superres.superres_pairs`).
         batch_size: at least 1.
         target: key of the target images; None: the task's own default.
         options: of the task's function, which documents them.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +30,56 @@ class EpochClock:
     """
 
     def __init__(self, epoch: int = 0):
-        self.epoch = epoch
+        self._epoch, self._variable = epoch, None
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch if self._variable is None else int(self._variable.numpy())
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        if self._variable is None:
+            self._epoch = epoch
+        else:
+            self._variable.assign(epoch)
 
     def start_pass(self) -> int:
         self.epoch += 1
         return self.epoch - 1
+
+    def start_pass_in_graph(self) -> Any:
+        """`start_pass` as an operation, int64, for input without Python: the epoch lives in a variable from now on."""
+        import tensorflow as tf
+
+        if self._variable is None:
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._variable = tf.Variable(self._epoch, dtype=tf.int64, trainable=False)
+        return self._variable.assign_add(1) - 1
+
+
+class FiniteSlices:
+    """Reads a slice or, with "skip", the nearest finite one of its volume in its place.
+
+    Args:
+        nan: "skip"; anything else raises for a slice that is not finite.
+    """
+
+    def __init__(self, nan: str):
+        self.nan = nan
+        self._told: set[str] = set()
+
+    def __call__(self, volume: Any, i: int, read: Callable[[Any, int], Any]) -> Any:
+        nearest = sorted(range(volume.slices), key=lambda j: (abs(j - i), j)) if self.nan == "skip" else [i]
+        for j in nearest:
+            try:
+                return read(volume, j)
+            except NonFiniteError as error:
+                if j == nearest[-1]:
+                    raise
+                if str(error) not in self._told:  # once, not in every epoch
+                    self._told.add(str(error))
+                    _log.warning("note: %s; a neighbour takes its place", str(error).split(";")[0])
+        raise AssertionError("unreachable: the last candidate either returns or raises")
 
 
 @dataclass
@@ -52,7 +99,7 @@ class SliceStream:
 
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
-        self._told: set[str] = set()
+        self._finite = FiniteSlices(self.nan)
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
 
@@ -80,17 +127,7 @@ class SliceStream:
         return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
     def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
-        nearest = sorted(range(volume.slices), key=lambda j: (abs(j - i), j)) if self.nan == "skip" else [i]
-        for j in nearest:
-            try:
-                return self._read(volume, j)
-            except NonFiniteError as error:
-                if j == nearest[-1]:
-                    raise
-                if str(error) not in self._told:  # once, not in every epoch
-                    self._told.add(str(error))
-                    _log.warning("note: %s; a neighbour takes its place", str(error).split(";")[0])
-        raise AssertionError("unreachable: the last candidate either returns or raises")
+        return self._finite(volume, i, self._read)
 
     def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
         kspace = self.reader.kspace(volume, i)

@@ -2,10 +2,14 @@
 
 from .bilinear import BilinearUpSampling2D
 from .clip import Clip
+from .composed import ExactBorder
+from .depth_to_space import DepthToSpace
+from .fewer_passes import MaximumPReLU, RowwiseInstanceNormalization
 from .instance_normalization import InstanceNormalization
 from .magnitude import Magnitude
 from .noise import WaveletNoise
 from .normalization import BatchNormalization, frozen_statistics
+from .overhang import OverhangChannels
 from .padding import PadToMatch
 from .phases import AddShiftedRows, InterleavePhases
 from .projection import L2BallProjection
@@ -16,6 +20,7 @@ from .winograd import WinogradConv2D
 
 __all__ = [
     "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "BilinearUpSampling2D", "ChannelPReLU", "Clip",
-    "InstanceNormalization", "InterleavePhases", "L2BallProjection", "Magnitude", "PadToMatch", "ReflectionPadding2D",
-    "WaveletNoise", "WeightNormConv2D", "WinogradConv2D", "frozen_statistics",
+    "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "L2BallProjection", "Magnitude",
+    "MaximumPReLU", "OverhangChannels", "PadToMatch", "ReflectionPadding2D", "RowwiseInstanceNormalization", "WaveletNoise",
+    "WeightNormConv2D", "WinogradConv2D", "frozen_statistics",
 ]

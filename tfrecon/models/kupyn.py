@@ -7,13 +7,9 @@ from typing import Any
 import keras
 
 from ..layers import BatchNormalization, InstanceNormalization
+from .naming import layer_name
 
 NORMS = ("instance", "batch")
-
-
-def layer_name(torch_name: str) -> str:
-    """A state-dict prefix as a layer's name, by which PyTorch weights find their place."""
-    return torch_name.replace(".", "_")
 
 
 def check_norm(norm: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from ..layers import AlignCornersUpSampling2D, BatchNormalization, PadToMatch
+from .naming import layer_name
 
 _DEPTH = 4
 _SMALLEST = 16
@@ -107,8 +108,8 @@ class _Stages:
     def double_conv(self, x: Any, prefix: str, filters: int, middle: int | None = None) -> Any:
         for index, width in ((0, middle or filters), (3, filters)):
             x = _conv(x, width, 3, f"{prefix}.{index}", use_bias=not self.modern, padding="same")
-            x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=_layer_name(f"{prefix}.{index + 1}"))(x)
-            x = keras.layers.ReLU(name=_layer_name(f"{prefix}.{index + 2}"))(x)
+            x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=layer_name(f"{prefix}.{index + 1}"))(x)
+            x = keras.layers.ReLU(name=layer_name(f"{prefix}.{index + 2}"))(x)
         return x
 
     def up(self, x: Any, skip: Any, level: int) -> Any:
@@ -143,7 +144,7 @@ def _conv(x: Any, filters: int, size: int, torch_name: str, use_bias: bool, stri
         use_bias=use_bias,
         kernel_initializer=uniform,
         bias_initializer=_clone(uniform),
-        name=_layer_name(torch_name),
+        name=layer_name(torch_name),
     )(x)
 
 
@@ -151,10 +152,6 @@ def _clone(initializer: Any) -> Any:
     """A second initializer with a seed of its own; one object used twice would warn and repeat its numbers."""
     config = initializer.get_config()
     return initializer.__class__(config["minval"], config["maxval"])
-
-
-def _layer_name(torch_name: str) -> str:
-    return torch_name.replace(".", "_")
 
 
 def _check(image_shape: tuple, revision: str) -> None:

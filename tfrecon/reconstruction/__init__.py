@@ -1,13 +1,16 @@
 """Reconstructs and judges volumes and folders with any callable as the model."""
 
-from .evaluation import Evaluation, evaluate_folder, load_pair, load_zero_filled
+from .evaluation import Evaluation, evaluate_folder, evaluate_superres, load_pair, load_zero_filled
+from .folder import Outcome
 from .image_evaluation import evaluate_images, load_image_triple
 from .images import ImageSettings, reconstruct_images, reconstruct_images_of
+from .superres import SuperresSettings, bicubic, enlarge_folder, enlarge_volume
 from .tiles import apply_padded, apply_tiled
-from .volumes import Outcome, Settings, reconstruct_folder, reconstruct_volume
+from .volumes import Settings, reconstruct_folder, reconstruct_volume
 
 __all__ = [
-    "Evaluation", "ImageSettings", "Outcome", "Settings", "apply_padded", "apply_tiled", "evaluate_folder",
-    "evaluate_images", "load_image_triple", "load_pair", "load_zero_filled", "reconstruct_folder", "reconstruct_images",
-    "reconstruct_images_of", "reconstruct_volume",
+    "Evaluation", "ImageSettings", "Outcome", "Settings", "SuperresSettings", "apply_padded", "apply_tiled", "bicubic",
+    "enlarge_folder", "enlarge_volume", "evaluate_folder", "evaluate_images", "evaluate_superres", "load_image_triple",
+    "load_pair", "load_zero_filled", "reconstruct_folder", "reconstruct_images", "reconstruct_images_of",
+    "reconstruct_volume",
 ]

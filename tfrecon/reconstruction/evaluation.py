@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,12 @@ from ..hdf5 import get_dataset, guard, open_hdf5
 from ..metrics import NAMES, evaluate_volume, match_target
 from ..physics import zero_filled
 from ..transforms import best_fit_scale, center_crop
+from .superres import bicubic
 
 TARGET_KEYS = ("reconstruction_esc", "reconstruction_rss")
 _SUSPICIOUS = 1.5
+# (path of the prediction, path of the target, target images) -> what doing nothing gives; DataError where it has no meaning.
+DoNothing = Callable[[str, str, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Evaluation:
         volumes: name -> {"prediction": scores, baseline: scores or None}.
         missing: targets without a prediction. failed: name -> reason; those in `unreadable` because of their files,
             the others because target and prediction do not go together. notes: name -> sentence.
-        baseline: what doing nothing is called for the task, "zero_filled" or "blurred".
+        baseline: what doing nothing is called for the task, "zero_filled", "blurred" or "bicubic".
     """
 
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -86,23 +90,43 @@ def evaluate_folder(
     Raises:
         DataError: no target or no prediction at all.
     """
+    def baseline(prediction_path: str, target_path: str, truth: np.ndarray) -> np.ndarray:
+        return load_zero_filled(prediction_path, target_path, truth.shape[1:], masking)[0]
+
+    return _compare("zero_filled", baseline, (predictions, targets), (target, TARGET_KEYS), key)
+
+
+def evaluate_superres(predictions: Any, targets: Any, target: str | None = None, key: str = "reconstruction") -> Evaluation:
+    """As `evaluate_folder` for enlarged images: the baseline is the target reduced by four and enlarged by bicubic
+    interpolation; target None: reconstruction_rss, else reconstruction_esc.
+    """
+    keys = (target, TARGET_KEYS[::-1])
+    return _compare("bicubic", lambda *paths_and_truth: bicubic(paths_and_truth[2]), (predictions, targets), keys, key)
+
+
+def _compare(
+    baseline: str, do_nothing: DoNothing, folders: tuple[Any, Any], target: tuple[str | None, Sequence[str]], key: str
+) -> Evaluation:
+    """Every target volume against the prediction of the same relative name; target: the key, or those to look for."""
+    predictions, targets = folders
     found = {name: path for path, name in find_files(predictions)[0]}
     wanted, skipped = find_files(targets)
     if len(found) == len(wanted) == 1:  # two single files are meant for each other whatever their names
         found = {wanted[0][1]: next(iter(found.values()))}
-    result = Evaluation(failed={s.name: s.reason for s in skipped}, unreadable=[s.name for s in skipped])
+    failed = {s.name: s.reason for s in skipped}
+    result = Evaluation(failed=failed, unreadable=list(failed), baseline=baseline)
     for path, name in wanted:
         if name not in found:
             result.missing.append(name)
             continue
         try:
-            truth, prediction = _read_images(path, target), _read_images(found[name], key)
+            truth, prediction = _read_images(path, *target), _read_images(found[name], key)
         except DataError as error:
             result.failed[name] = str(error)
             result.unreadable.append(name)
             continue
         try:
-            _evaluate_one(result, name, truth, match_target(truth, prediction), (found[name], path), masking)
+            _evaluate_one(result, name, truth, match_target(truth, prediction), (found[name], path), do_nothing)
         except DataError as error:
             result.failed[name] = str(error)
     return result
@@ -132,15 +156,14 @@ def load_zero_filled(
 
 
 def _evaluate_one(
-    result: Evaluation, name: str, truth: np.ndarray, prediction: np.ndarray, paths: tuple[str, str], masking: Masking
+    result: Evaluation, name: str, truth: np.ndarray, prediction: np.ndarray, paths: tuple[str, str], do_nothing: DoNothing
 ) -> None:
     notes = _target_notes(truth)
     scores: dict[str, Any] = {"prediction": evaluate_volume(truth, prediction), result.baseline: None}
     try:
-        baseline, _ = load_zero_filled(*paths, truth.shape[1:], masking)
-        scores[result.baseline] = evaluate_volume(truth, baseline)
+        scores[result.baseline] = evaluate_volume(truth, do_nothing(*paths, truth))
     except DataError as error:
-        notes.append(f"no zero-filled row: {error}")
+        notes.append(f"no {result.baseline.replace('_', '-')} row: {error}")
     result.volumes[name] = scores
     scale = best_fit_scale(truth, prediction)
     if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any() and truth.any():
@@ -167,11 +190,11 @@ def _target_notes(truth: np.ndarray) -> list[str]:
     return notes
 
 
-def _read_images(path: Any, key: str | None) -> np.ndarray:
+def _read_images(path: Any, key: str | None, keys: Sequence[str] = TARGET_KEYS) -> np.ndarray:
     with open_hdf5(path) as file, guard(path, "reading the images"):
         if key is None:
             names = list(file)  # `k in file` would follow links into other files
-            key = next((k for k in TARGET_KEYS if k in names), TARGET_KEYS[0])
+            key = next((k for k in keys if k in names), keys[0])
         images = np.asarray(get_dataset(file, key, "real images (slices, H, W)")[()])
     if images.ndim == 2:
         images = images[None]

@@ -17,9 +17,8 @@ from ..data.ct import Blurring, ImageIndex, ImageReader, ImageVolume, Window, bl
 from ..data.ct.output import is_saved, result_files, result_path, save_volume
 from ..data.memory import free_memory
 from ..errors import DataError, UsageError
-from ..hdf5 import open_hdf5, read_attributes
+from .folder import Outcome, check_existing, check_no_inputs_inside, check_same_run, check_targets, each_volume
 from .tiles import Model, apply_padded, apply_tiled
-from .volumes import Outcome, check_existing, check_no_inputs_inside
 
 # float32 activations of 64 channels at full size, six of them alive at once: what published deblurring networks need.
 _BYTES_PER_PIXEL = 4 * 64 * 6
@@ -125,33 +124,26 @@ def reconstruct_images(
             not fit. ResourceError: `out` cannot be written to.
     """
     chosen = settings.window if settings.window is not None else index.window
-    windows = [choose_window(chosen, volume) for volume in index.volumes]
+    windows = {volume.name: choose_window(chosen, volume) for volume in index.volumes}
     targets = {v.name: result_path(v, out, format) for v in index.volumes}
     check_folder(out)
     _check_targets(index, targets, out, format, overwrite or resume)
-    if resume:
-        for volume, window in zip(index.volumes, windows):
-            if is_saved(volume, out, format):
-                _check_same_run(targets[volume.name], settings.facts(window))
-    return _each(index, windows, out, model, settings, reader, format, resume, strict)
+
+    def complete(volume: ImageVolume) -> Path | None:
+        return targets[volume.name] if resume and is_saved(volume, out, format) else None
+
+    def make(volume: ImageVolume) -> tuple[Path, str]:
+        window = windows[volume.name]
+        output = reconstruct_images_of(volume, reader, model, settings, window)
+        path, note = save_volume(volume, reader, output, out, format, settings.facts(window))
+        return path, "; ".join(filter(None, (*volume.notes, *_notes(volume, reader), note)))
+
+    for volume in index.volumes:
+        if complete(volume) and targets[volume.name].suffix == ".h5":  # other formats do not say how they were made
+            check_same_run(targets[volume.name], settings.facts(windows[volume.name]))
+    return each_volume(index.volumes, complete, make, strict)
 
 
-def _each(
-    index: ImageIndex, windows: list[Window], out: Any, model: Model, settings: ImageSettings, reader: ImageReader,
-    format: str, resume: bool, strict: bool,
-) -> Iterable[Outcome]:
-    for volume, window in zip(index.volumes, windows):
-        if resume and is_saved(volume, out, format):
-            yield Outcome(volume.name, result_path(volume, out, format), "complete already")
-            continue
-        try:
-            output = reconstruct_images_of(volume, reader, model, settings, window)
-            path, note = save_volume(volume, reader, output, out, format, settings.facts(window))
-            yield Outcome(volume.name, path, "; ".join(filter(None, (*volume.notes, *_notes(volume, reader), note))))
-        except DataError as error:
-            if strict:
-                raise
-            yield Outcome(volume.name, error=str(error))
 
 
 def _notes(volume: ImageVolume, reader: ImageReader) -> list[str]:
@@ -173,27 +165,14 @@ def _check_memory(volume: ImageVolume, settings: ImageSettings) -> None:
 
 
 def _check_targets(index: ImageIndex, targets: dict[str, Path], out: Any, format: str, may_exist: bool) -> None:
-    inputs = {Path(path).resolve() for volume in index.volumes for path in volume.paths}
+    inputs = [path for volume in index.volumes for path in volume.paths]
     check_no_inputs_inside(inputs, Path(out))
+    check_targets(inputs, (path for volume in index.volumes for path in result_files(volume, out, format)))
     taken: dict[Path, str] = {}
     for volume in index.volumes:
         target = targets[volume.name]
-        if inputs & {path.resolve() for path in result_files(volume, out, format)}:
-            raise UsageError(f"The results would replace the inputs ({target}). Name another output folder.")
         if target in taken:
             raise UsageError(f"{taken[target]} and {volume.name} would both be written to {target}. Rename one of them, or "
                              "give them one after the other with folders of their own.")
         taken[target] = volume.name
     check_existing(targets.values(), may_exist)
-
-
-def _check_same_run(path: Path, expected: dict[str, Any]) -> None:
-    """Results of another model, window or blur must not stand among those of this run; HDF5 says how it was made."""
-    if path.suffix != ".h5":
-        return
-    with open_hdf5(path) as file:
-        found = read_attributes(file)
-    differ = [key for key, value in expected.items() if key in found and found[key] != value]
-    if differ:
-        raise UsageError(f"{path} was made with another {', '.join(differ)}, so --resume cannot go on with it. Use "
-                         "--overwrite, or another folder.")

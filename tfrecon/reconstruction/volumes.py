@@ -28,10 +28,10 @@ from ..data import (
     save_reconstruction,
     to_network,
 )
-from ..errors import DataError, UsageError
-from ..hdf5 import open_hdf5, read_attributes
+from ..errors import DataError
 from ..physics import zero_filled
 from ..transforms import center_crop
+from .folder import Outcome, check_existing, check_same_run, check_targets, each_volume
 from .tiles import Model, apply_padded
 
 
@@ -59,16 +59,6 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_scaling(self.scaling)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one volume: `note` says what was special, `error` why there is no file."""
-
-    name: str
-    path: Path | None = None
-    note: str = ""
-    error: str = ""
 
 
 def reconstruct_volume(
@@ -132,29 +122,22 @@ def reconstruct_folder(
     out = Path(out)
     targets = {v.name: out / v.name for v in index.volumes}
     check_folder(out)
-    _check_targets(index, targets, overwrite, resume)
-    if resume:
-        _check_same_run(index, targets, settings)
-    return _each(index, targets, model, settings, reader, resume, strict)
+    check_targets((v.path for v in index.volumes), targets.values())
+    check_existing(targets.values(), overwrite or resume)
 
-
-def _each(
-    index: Index, targets: dict[str, Path], model: Model, settings: Settings, reader: SliceReader, resume: bool, strict: bool
-) -> Iterable[Outcome]:
-    for volume in index.volumes:
+    def complete(volume: Volume) -> Path | None:
         path = targets[volume.name]
-        if resume and is_complete(path, volume.slices):
-            yield Outcome(volume.name, path, "complete already")
-            continue
-        try:
-            output, mask, note = reconstruct_volume(volume, reader, model, settings)
-            alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
-            save_reconstruction(path, output, mask, _attributes(volume, mask, settings), alias)
-            yield Outcome(volume.name, path, note)
-        except DataError as error:
-            if strict:
-                raise
-            yield Outcome(volume.name, error=str(error))
+        return path if resume and is_complete(path, volume.slices) else None
+
+    for path in filter(None, map(complete, index.volumes)):
+        check_same_run(path, {**_run_facts(settings), **_mask_facts(settings)})
+    return each_volume(index.volumes, complete, lambda v: _make(v, targets[v.name], model, settings, reader), strict)
+
+
+def _make(volume: Volume, path: Path, model: Model, settings: Settings, reader: SliceReader) -> tuple[Path, str]:
+    output, mask, note = reconstruct_volume(volume, reader, model, settings)
+    alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
+    return save_reconstruction(path, output, mask, _attributes(volume, mask, settings), alias), note
 
 
 def _slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -> list[str]:
@@ -197,42 +180,3 @@ def _run_facts(settings: Settings) -> dict[str, Any]:
 
 def _mask_facts(settings: Settings) -> dict[str, str]:
     return {f"mask_{key}": str(value) for key, value in settings.masking.as_attributes().items()}
-
-
-def _check_same_run(index: Index, targets: dict[str, Path], settings: Settings) -> None:
-    """Results of another model, other weights or another mask must not stand among those of this run."""
-    expected = {**_run_facts(settings), **_mask_facts(settings)}
-    for volume in index.volumes:
-        path = targets[volume.name]
-        if not is_complete(path, volume.slices):
-            continue
-        with open_hdf5(path) as file:
-            found = read_attributes(file)
-        differ = [key for key, value in expected.items() if key in found and found[key] != value]
-        if differ:
-            raise UsageError(f"{path} was made with another {', '.join(differ)}, so --resume cannot go on with it. Use "
-                             "--overwrite, or another folder.")
-
-
-def _check_targets(index: Index, targets: dict[str, Path], overwrite: bool, resume: bool) -> None:
-    inputs = {Path(v.path).resolve() for v in index.volumes}
-    clash = [str(path) for path in targets.values() if path.resolve() in inputs]
-    if clash:
-        raise UsageError(f"The results would replace the inputs ({clash[0]}). Name another output folder.")
-    check_existing(targets.values(), overwrite or resume)
-
-
-def check_no_inputs_inside(inputs: Iterable[Path], out: Path) -> None:
-    """UsageError for an output folder that holds inputs: results would be taken for data the next time."""
-    inside = next((path for path in inputs if out.resolve() in path.parents), None)
-    if inside is not None:
-        raise UsageError(f"The output folder {out} holds the inputs ({inside.name}). Name another output folder: results "
-                         "would be taken for data the next time.")
-
-
-def check_existing(paths: Iterable[Path], may_exist: bool) -> None:
-    """UsageError for results that stand there already, unless that was said to be right."""
-    existing = [str(path) for path in paths if path.exists()]
-    if existing and not may_exist:
-        raise UsageError(f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or "
-                         "--resume to keep the complete ones.")

@@ -4,6 +4,7 @@ from . import callbacks
 from .cross_validation import cross_validate
 from .ct_deblur import CTDeblurGAN
 from .deblurgan import DeblurGAN
+from .estimate import StepCost, measure_step
 from .optimizers import TorchAdagrad, TorchAdam, torch_optimizer
 from .pix2pix import Pix2Pix
 from .schedules import ConstantThenLinear
@@ -12,6 +13,6 @@ from .srrescycgan import SRResCycGAN, adam_opt
 from .unet_gan import UNetGAN
 
 __all__ = [
-    "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "TorchAdagrad", "TorchAdam", "UNetGAN",
-    "adam_opt", "callbacks", "cross_validate", "fit_resumable", "torch_optimizer",
+    "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "StepCost", "TorchAdagrad", "TorchAdam",
+    "UNetGAN", "adam_opt", "callbacks", "cross_validate", "fit_resumable", "measure_step", "torch_optimizer",
 ]

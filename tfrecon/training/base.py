@@ -47,6 +47,11 @@ class Trainer(keras.Model):
             setattr(self, name, optimizers[name])
         self._compile_arguments = {**optimizers, **kwargs}
 
+    @property
+    def every_variable(self) -> list:
+        """The variables of the networks, metrics, random generators and all optimizers."""
+        return [*self.variables, *(v for name in self._optimizer_names for v in getattr(self, name).variables)]
+
     def _with_loss_scale(self, optimizer: Any) -> Any:
         """Keras wraps only optimizers given to its own compile; float16 gradients vanish without the scale."""
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

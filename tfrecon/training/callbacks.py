@@ -29,6 +29,10 @@ class Interrupted(TfreconError):
     exit_code = 130
 
 
+class OutOfTime(TfreconError):
+    """The time given to a run is over; the step was finished and the state saved."""
+
+
 class SetClock(keras.callbacks.Callback):
     """Sets a dataset's `EpochClock` at the beginning of each epoch, so the data of epoch n are always the same."""
 
@@ -105,12 +109,17 @@ def _metric_variables(model: Any) -> list[Any]:
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
-class StopOnInterrupt(keras.callbacks.Callback):
-    """On Ctrl-C: finish the step, save the state, raise `Interrupted`. On a second Ctrl-C: stop at once."""
+class StopCleanly(keras.callbacks.Callback):
+    """On Ctrl-C: finish the step, save the state, raise `Interrupted`. On a second Ctrl-C: stop at once.
 
-    def __init__(self, checkpoint: Checkpoint):
+    Args:
+        checkpoint: saves the state.
+        deadline: moment of `time.monotonic` from which on the run stops in the same way, raising `OutOfTime`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, deadline: float = math.inf):
         super().__init__()
-        self.checkpoint = checkpoint
+        self.checkpoint, self.deadline = checkpoint, deadline
         self.requested = False
         self._former: Any = None
 
@@ -132,13 +141,21 @@ class StopOnInterrupt(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         last = batch + 1 == self.params["steps"]  # then the epoch is validated first and stops in on_epoch_end
-        if self.requested and not last:
+        if self._due() and not last:
             state = self.checkpoint.save(self.checkpoint.epoch, self.checkpoint.first_batch + batch + 1)
-            raise Interrupted(f"stopped on request; the state is in {state}")
+            self._stop(f"the state is in {state}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.requested:  # asked for in the last step or in validation: this epoch's state is saved
-            raise Interrupted(f"stopped on request after epoch {epoch + 1}; the state is in {self.checkpoint.folder}")
+        if self._due():  # in the last step or in validation: this epoch's state is saved
+            self._stop(f"after epoch {epoch + 1}; the state is in {self.checkpoint.folder}")
+
+    def _due(self) -> bool:
+        return self.requested or time.monotonic() >= self.deadline
+
+    def _stop(self, where: str) -> None:
+        if self.requested:
+            raise Interrupted(f"stopped on request, {where}")
+        raise OutOfTime(f"stopped because the time is over, {where}")
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import UsageError
-from .callbacks import Checkpoint, KeepBest, Progress, SetClock, StopOnInterrupt, StopOnNaN
+from .callbacks import Checkpoint, KeepBest, OutOfTime, Progress, SetClock, StopCleanly, StopOnNaN
 
 
 def fit_resumable(
@@ -19,6 +21,7 @@ def fit_resumable(
     save_best: Callable[[dict[str, Any]], Any],
     callbacks: Sequence[Any] = (),
     baseline: tuple[str, float] | None = None,
+    seconds: float = math.inf,
 ) -> list[dict[str, float]]:
     """Train for `epochs` epochs in all, continuing from the state in `folder/checkpoint` if there is one.
 
@@ -35,19 +38,21 @@ def fit_resumable(
         save_best: writes the weights of an epoch that is the best so far by `val_ssim`; takes its number and scores.
         callbacks: more callbacks, for the whole run.
         baseline: what doing nothing is called and its SSIM, for the progress line.
+        seconds: the time after which the run stops at the end of a step, its state saved.
 
     Returns:
-        A list with the logs of every epoch, the resumed ones included.
+        A list with the logs of every complete epoch, the resumed ones included; fewer than `epochs`, or none, where the
+        time was over before.
 
     Raises:
         UsageError: epochs below 1. Interrupted: Ctrl-C; the state was saved.
     """
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise UsageError(f"The number of epochs must be a whole number of at least 1, received {epochs!r}.")
-    checkpoint = Checkpoint(folder)
+    began, checkpoint = time.monotonic(), Checkpoint(folder)
     epoch, batch = checkpoint.restore(trainer)
     steps = int(train.cardinality())
-    stop = StopOnInterrupt(checkpoint)
+    stop = StopCleanly(checkpoint, began + seconds)
     parts = [(train.skip(batch), epoch, batch, epoch + 1)] if batch else []
     parts.append((train, epoch + bool(batch), 0, epochs))
     try:
@@ -59,6 +64,8 @@ def fit_resumable(
             best = KeepBest(save_best, checkpoint.history)
             own = [SetClock(clock), StopOnNaN(first_batch), progress, *callbacks, best, checkpoint, stop]
             trainer.fit(data, validation_data=validation, initial_epoch=first, epochs=last, verbose=0, callbacks=own)
+    except OutOfTime:
+        pass  # as asked for: the caller sees it by the number of epochs
     finally:
         stop.release()
     return checkpoint.history

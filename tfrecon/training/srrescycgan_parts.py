@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -64,9 +64,13 @@ def as_channels_of(network: keras.Model, images: Any) -> Any:
     return ops.repeat(images, wanted, axis=-1) if images.shape[-1] == 1 and wanted != 1 else images
 
 
-def check_pair(small: Any, large: Any, critic: keras.Model) -> None:
-    """UsageError, when the step is traced, for sizes that TensorFlow would refuse deep inside or broadcast."""
-    inputs, targets, wanted = tuple(small.shape[1:3]), tuple(large.shape[1:3]), critic.input_shape[1:3]
+def check_pair(small: Any, large: Any, critic: keras.Model | None) -> None:
+    """UsageError, when the step is traced, for sizes that TensorFlow would refuse deep inside or broadcast.
+
+    A critic of large images fits one size; None where it rests.
+    """
+    inputs, targets = tuple(small.shape[1:3]), tuple(large.shape[1:3])
+    wanted = critic.input_shape[1:3] if critic else (None, None)
     if None in inputs + targets:
         return
     if targets != tuple(FACTOR * n for n in inputs):
@@ -77,14 +81,77 @@ def check_pair(small: Any, large: Any, critic: keras.Model) -> None:
                          f"size, or build models.srrescycgan.Discriminator_HR for {targets}.")
 
 
-class TapeOf(tf.GradientTape):
-    """A tape that follows the given Keras variables and nothing else."""
+class Part(NamedTuple):
+    """Some of a step's losses, and what their gradients are wanted for.
 
-    def __init__(self, variables: Iterable[Any]):
+    Attributes:
+        losses_of: images by name (small, large, fake_small, fake_large) -> (the critic's loss, the generators' by name).
+        fakes: names of the fakes the generators' losses are computed from.
+        generators: names of the optimizers whose networks those losses run through once more.
+        critics: names of the optimizers of the critic's loss.
+    """
+
+    losses_of: Callable[..., tuple[Any, dict[str, Any]]]
+    fakes: tuple[str, ...] = ()
+    generators: tuple[str, ...] = ()
+    critics: tuple[str, ...] = ()
+
+
+def sum_up(parts: Iterable[tuple[Any, Mapping[str, Any]]]) -> tuple[Any, dict[str, Any]]:
+    """What parts gave, summed by name: (the critics' loss, the generators' losses)."""
+    d_loss, values = 0.0, {}
+    for critic, generators in parts:
+        d_loss = d_loss + critic
+        for name, value in generators.items():
+            values[name] = values[name] + value if name in values else value
+    return d_loss, values
+
+
+class TapeOf(tf.GradientTape):
+    """A tape that follows the given Keras variables and tensors and nothing else."""
+
+    def __init__(self, variables: Iterable[Any], tensors: Iterable[Any] = ()):
         super().__init__(watch_accessed_variables=False)
-        self._followed = [variable.value for variable in variables]
+        self._followed = [*(variable.value for variable in variables), *tensors]
 
     def __enter__(self) -> TapeOf:
         super().__enter__()
         self.watch(self._followed)
         return self
+
+
+class Gathered:
+    """Gradients of a sum of losses, gathered from one part of it after the other.
+
+    A part's tensors come from `waiting`, its gradients go to `add`; what it held in between is then free for the next one.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list] = {}
+        self._last: list = []
+
+    def add(self, gradients: Mapping[str, Sequence[Any]]) -> None:
+        """Add a part's gradients to the others of the same name."""
+        for name, own in gradients.items():
+            former = self._sums.get(name)
+            self._sums[name] = list(own) if former is None else [a + b for a, b in zip(former, own, strict=True)]
+        self._last = [gradient for own in gradients.values() for gradient in own]
+
+    def __getitem__(self, name: str) -> list:
+        return self._sums[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._sums
+
+    def waiting(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """The tensors, unchanged, but not before the last part's gradients are there.
+
+        Only the flow of data orders work in graphs and under XLA alike, and keeps them from merging a network's second pass
+        with its first. So a number is added that is 0, which they cannot know: 1e-30, which changes no image, if a
+        gradient was not finite.
+        """
+        if not self._last or tf.executing_eagerly():
+            return dict(tensors)
+        seen = tf.add_n([tf.cast(tf.reshape(gradient, [-1])[0], "float32") for gradient in self._last])
+        nothing = tf.where(tf.math.is_finite(seen), 0.0, 1e-30)
+        return {name: tensor + tf.cast(nothing, tensor.dtype) for name, tensor in tensors.items()}

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError, WeightsError
-from . import ct, mri
+from . import ct, mri, superres
 from .record import Record
 
-RECORDS = {record.name: record for record in (*mri.RECORDS, *ct.RECORDS)}
+RECORDS = {record.name: record for record in (*mri.RECORDS, *superres.RECORDS, *ct.RECORDS)}
 
 
 def list_models() -> list[str]:

@@ -13,10 +13,10 @@ class Record:
 
     Attributes:
         name, summary: what it is.
-        task: of `data.create_paired_dataset`: masked or blur.
+        task: of `data.create_paired_dataset`: masked, blur or superres.
         make: builds it, compiled, from its options; None for the models without weights.
         presets: option sets by name; the first is the default.
-        scaling: the `create_paired_dataset` scaling it was made for; "window" for CT.
+        scaling: the `create_paired_dataset` scaling it was made for; "window" for CT, the value range for super-resolution.
         channels: of its images; grey ones are repeated.
         multiple: what height and width must be a multiple of; reconstruction pads and crops back.
         smallest: side of the smallest training images.

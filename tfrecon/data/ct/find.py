@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from ...errors import DataError
 from ...hdf5 import file_error, shown
-from ..find import EXTENSIONS, Paths, Skipped, _Walk, skip
+from ..find import EXTENSIONS, Paths, Skipped, Walk, skip
+from ..kaggle import local_path, path_error
 
 SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG and HDF5 with `hu` or `reconstruction`"
 ENDINGS = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".png", *EXTENSIONS)
@@ -39,17 +40,17 @@ def find_images(path: Paths) -> tuple[list[tuple[str, str, str]], list[Skipped]]
     """The image files under a path as (path, name, format), sorted by name, and what was set aside while looking.
 
     A file that is named outright must be one; in folders others are passed over, and set aside with the reason where
-    their name promises an image.
+    their name promises an image. `kaggle://owner/dataset` is that dataset's folder (see `data/kaggle.py`).
     """
     if not isinstance(path, str | bytes | os.PathLike):
         return _from_list(path)
-    path = os.fsdecode(path)
+    path = local_path(os.fsdecode(path))
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             return _ImageWalk(path).images()
         return [(path, os.path.basename(path), sniff(path))], []
     except OSError as error:
-        raise file_error(path, error) from error
+        raise path_error(path, error) from error
 
 
 def _from_list(paths: Iterable) -> tuple[list[tuple[str, str, str]], list[Skipped]]:
@@ -68,7 +69,7 @@ def _from_list(paths: Iterable) -> tuple[list[tuple[str, str, str]], list[Skippe
     return sorted(found.values(), key=lambda item: item[1]), skipped
 
 
-class _ImageWalk(_Walk):
+class _ImageWalk(Walk):
     """The walk of the HDF5 index, with the content of every file deciding instead of its ending."""
 
     def __init__(self, top: str):

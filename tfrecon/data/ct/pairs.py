@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import UsageError
 from ...physics import blur
 from ..batching import batched, elements
-from ..memory import free_memory
+from ..memory import check_slices_fit
 from ..splits import Sample, all_samples
 from ..stream import EpochClock
 from .blurring import Blurring, blur_slice
@@ -27,7 +26,7 @@ from .volumes import ImageIndex
 from .window import Window, choose_window, parse_window
 
 # The slice, its spectrum, the kernel's, their product, two images and their copies in channels.
-_COPIES = 16
+_BYTES_PER_PIXEL = 4 * 16
 
 
 def blur_pairs(
@@ -91,7 +90,7 @@ def blur_pairs(
     flip = flip and patch is not None
     stream = BlurStream(index, chosen, windows, ImageReader(nan), blurring or Blurring(), patch, flip, shuffle, seed,
                         clock or EpochClock())
-    _check_memory(index)
+    check_slices_fit(index.volumes, _BYTES_PER_PIXEL)
     return _pipeline(stream, batch_size, channels, stretch, drop_remainder, metadata)
 
 
@@ -165,15 +164,6 @@ def _sizes(stream: BlurStream) -> Counter:
     """How many slices of each size one pass yields."""
     volumes = stream.index.volumes
     return Counter(stream.patch or (volumes[number].height, volumes[number].width) for number, _ in stream.samples)
-
-
-def _check_memory(index: ImageIndex) -> None:
-    largest, free = max(index.volumes, key=lambda v: v.height * v.width), free_memory()
-    needed = largest.height * largest.width * 4 * _COPIES
-    if free is not None and needed > free:
-        raise DataError(f"{shown(largest.name)}: its slices of {largest.height} x {largest.width} need about "
-                        f"{needed / 2**30:.3g} GiB of memory and {free / 2**30:.3g} GiB are free; use a machine with more, "
-                        "or cut them into smaller ones")
 
 
 def _check_arguments(batch_size: Any, patch: Any, channels: Any, seed: Any) -> None:

@@ -1,0 +1,135 @@
+"""Batches of slices from TFRecord shards. Python builds the graph; none of it runs when the data flow.
+
+Whatever is random comes from stateless operations on (seed, epoch, visit): the shards in a new order, eight of them read in
+turns, their records through a buffer of at most 256, so that neighbours in a shard may stay near each other in an epoch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...errors import DataError, UsageError
+from ...hdf5 import shown
+from ..batching import batched
+from .shard_plan import WRONG
+from .shard_records import RecordReader
+from .stream import SuperresStream
+
+_TURNS, _READ_BYTES = 8, 2**22
+_BUFFER, _BUFFER_BYTES = 256, 2**28
+_FILES, _RECORDS, _PATCH = range(3)  # what a seed is for
+
+
+def shard_batches(stream: SuperresStream) -> Any:
+    """The batches a stream describes, its index being one of shards: what its `element` would give.
+
+    Where slices have several sizes, the incomplete batches come last in the order of the sizes.
+
+    Returns:
+        `tf.data.Dataset` of float32 (N, h, w, 1) in the network's units and (N, 3) of scale, offset and data range.
+
+    Raises:
+        DataError: the first record is none of ours. UsageError: an order of samples that shards cannot be read in.
+    """
+    reader, order = RecordReader(stream), _Order(stream)
+    _check_first_record(order.paths[0], reader)
+    sizes = Counter(stream.size(k) for k, _ in stream.samples)
+    static = next(iter(sizes)) if len(sizes) == 1 else (None, None)
+
+    def one_visit(epoch: Any, visit: Any) -> Any:
+        key = _fold(tf.stack([tf.constant(stream.seed, tf.int64), epoch]), visit)
+        patches = _fold(key, _PATCH)
+
+        def element(record: dict[str, Any]) -> tuple[Any, Any]:
+            image, facts = reader.element(record, _fold(patches, record["place"]))
+            return tf.ensure_shape(image, static)[..., None], facts
+
+        return order.records(reader, key, visit).map(element, tf.data.AUTOTUNE)
+
+    passes = tf.data.Dataset.range(1).map(lambda _: stream.clock.start_pass_in_graph())
+    visits = passes.flat_map(lambda epoch: tf.data.Dataset.range(order.visits).map(lambda visit: (epoch, visit)))
+    return batched(visits.flat_map(one_visit), sizes, stream.batch_size, stream.drop_remainder)
+
+
+class _Order:
+    """Which records are read, and when.
+
+    Attributes:
+        paths: the shards that hold what is read. visits: how often an epoch reads them.
+    """
+
+    def __init__(self, stream: SuperresStream):
+        index = stream.index
+        used = [index.volumes[k] for k in sorted({k for k, _ in stream.samples})]
+        shards = sorted({v.shard for v in used})
+        self._counts = _visits_of_each(stream)
+        self.shuffle, self.visits = stream.shuffle, int(self._counts.max())
+        self.paths = [index.shards[k].path for k in shards]
+        self._turns = [(shards.index(v.shard), v.slices) for v in index.contents if v.shard in shards]
+        self._buffer = max(1, min(_BUFFER, _BUFFER_BYTES // max(4 * v.height * v.width for v in used)))
+
+    def records(self, reader: RecordReader, key: Any, visit: Any) -> Any:
+        """A dataset of every record that is visited more than `visit` times, parsed."""
+        records = (self._mixed(_fold(key, _FILES)) if self.shuffle else self._in_order()).map(reader.parse, tf.data.AUTOTUNE)
+        records = records.filter(lambda record: tf.gather(self._counts, record["place"]) > visit)
+        if not self.shuffle:
+            return records
+        # Of this function's graph alone: the order must not depend on the seed a program sets for all graphs.
+        tf.random.set_seed(1)
+        seed = tf.random.stateless_uniform([], _fold(key, _RECORDS), None, None, tf.int64)
+        return records.shuffle(self._buffer, seed, reshuffle_each_iteration=False)
+
+    def _mixed(self, key: Any) -> Any:
+        """The shards in a new order, several of them read in turns."""
+        paths, last = tf.constant(self.paths), tf.constant(len(self.paths) - 1, tf.int64)
+        order = tf.data.Dataset.range(len(self.paths)).map(
+            lambda i: tf.gather(paths, tf.random.experimental.index_shuffle(i, key, last)))
+        return order.interleave(_open, cycle_length=min(_TURNS, len(self.paths)), num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _in_order(self) -> Any:
+        """Volume by volume, whichever shards they lie in."""
+        places, slices = (tf.constant(column, tf.int64) for column in zip(*self._turns))
+        choice = tf.data.Dataset.from_tensor_slices((places, slices)).flat_map(
+            lambda place, count: tf.data.Dataset.from_tensors(place).repeat(count))
+        return tf.data.Dataset.choose_from_datasets([_open(path) for path in self.paths], choice)
+
+
+def _visits_of_each(stream: SuperresStream) -> np.ndarray:
+    """How often an epoch visits each slice of the folder; UsageError for an order that shards cannot be read in."""
+    starts = np.cumsum([0] + [v.slices for v in stream.index.contents])
+    places = np.array([starts[stream.index.volumes[k].number] + i for k, i in stream.samples])
+    counts = np.bincount(places, minlength=starts[-1])
+    possible = np.concatenate([np.flatnonzero(counts > visit) for visit in range(counts.max())])
+    if not stream.shuffle and not np.array_equal(places, possible):
+        raise UsageError("Shards are read from the first to the last slice, visit by visit; received samples in another "
+                         "order. Sort them, or take shuffle=True.")
+    return counts
+
+
+def _check_first_record(path: str, reader: RecordReader) -> None:
+    try:
+        with tf.device("CPU:0"):
+            (record,) = _open(path).take(1)
+            stated, maximum = (float(value) for value in reader.values(reader.parse(record))[1:])
+    except (tf.errors.OpError, ValueError) as error:
+        found = re.search(r"assertion failed: \[DataError: (.*?)\]", str(error))
+        reason = found[1] if found else str(error).splitlines()[0]
+        raise DataError(f"{shown(path)}: its first record cannot be used ({reason}); copy it anew, or convert the data "
+                        "again") from error
+    if reader.value_range == "volume" and maximum > WRONG * stated > 0:
+        raise DataError(f"{shown(path)}: the attribute max of its first volume is {stated:.4g}, its slices reach "
+                        f'{maximum:.4g}: the attribute belongs to other images. Take value_range="slice".')
+
+
+def _open(path: Any) -> Any:
+    return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES)
+
+
+def _fold(key: Any, number: Any) -> Any:
+    """A seed that depends on another and a number, int64 (2,)."""
+    return tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int64))

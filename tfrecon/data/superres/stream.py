@@ -1,0 +1,133 @@
+"""Whole batches of scaled slices in the order of an epoch: the part of the pipeline that is Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import DataError, NonFiniteError, UsageError
+from ...hdf5 import shown
+from ...transforms import crop_or_pad
+from ..slices import SliceReader
+from ..splits import Sample
+from ..stream import EpochClock, FiniteSlices
+from .value_range import LARGEST, Scale, choose_scale, stated_maximum
+from .volumes import MagnitudeIndex, MagnitudeVolume
+
+_NOBODY = -1  # fills up the row of an incomplete batch
+_WRONG = 2.0  # a stated maximum that a slice exceeds so many times belongs to other images
+
+
+@dataclass
+class SuperresStream:
+    """Everything one pass over the data needs; whatever is random depends on `seed`, the epoch and the visit alone.
+
+    Attributes:
+        sizes: (height, width) every volume's slices are cropped or padded to. patch: side of the random crop, or None.
+        value_range: see `superres_pairs`.
+    """
+
+    index: MagnitudeIndex
+    samples: list[Sample]
+    sizes: list[tuple[int, int]]
+    patch: int | None
+    reader: SliceReader
+    value_range: str
+    batch_size: int
+    drop_remainder: bool
+    shuffle: bool
+    seed: int
+    clock: EpochClock
+    metadata: bool
+    nan: str
+
+    def __post_init__(self) -> None:
+        self._maxima: dict[int, float] = {}
+        self._finite = FiniteSlices(self.nan)
+        if not self.samples:
+            raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
+        for number, i in self.samples:
+            if not (0 <= number < len(self.index.volumes) and 0 <= i < self.index.volumes[number].slices):
+                raise UsageError(f"There is no slice {i} of a volume {number}; expected (volume number, slice number) of "
+                                 f"the {len(self.index.volumes)} volumes of the index.")
+
+    def size(self, number: int) -> tuple[int, int]:
+        """(height, width) of the images a volume gives."""
+        return (self.patch, self.patch) if self.patch else self.sizes[number]
+
+    def visits(self) -> np.ndarray:
+        """The batches of the next pass, each of images of one size: int64 (batches, batch size x 4).
+
+        Of every image (volume number, slice number, epoch, place in the samples); -1 where a batch is incomplete.
+        """
+        epoch = self.clock.start_pass()
+        order = np.arange(len(self.samples))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        open_batches: dict[tuple[int, int], list] = {}
+        batches = []
+        for place in map(int, order):
+            number, i = self.samples[place]
+            batch = open_batches.setdefault(self.size(number), [])
+            batch.append((number, i, epoch, place))
+            if len(batch) == self.batch_size:
+                batches.append(open_batches.pop(self.size(number)))
+        if not self.drop_remainder:
+            batches += open_batches.values()
+        rows = np.full((len(batches), self.batch_size, 4), _NOBODY, np.int64)
+        for row, batch in zip(rows, batches):
+            row[: len(batch)] = batch
+        return rows.reshape(len(batches), -1)
+
+    def element(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One batch: images float32 (N, h, w) in the network's units; scale, offset and data range float32 (N, 3)."""
+        visits = [visit for visit in row.reshape(-1, 4).tolist() if visit[0] != _NOBODY]
+        images = np.empty((len(visits), *self.size(visits[0][0])), np.float32)
+        facts = np.empty((len(visits), 3), np.float32)
+        for image, fact, (number, i, epoch, place) in zip(images, facts, visits):
+            values = self._slice(number, i)
+            scale = self._scale(number, values)
+            image[...] = scale.to_network(self._cut(values, number, (self.seed, epoch, place, number, i)))
+            fact[:] = scale.scale, scale.offset, self._maximum(number) / scale.scale if self.metadata else 0.0
+        return images, facts
+
+    def _slice(self, number: int, i: int) -> np.ndarray:
+        return self._finite(self.index.volumes[number], i, self.reader.target)
+
+    def _cut(self, values: np.ndarray, number: int, position: tuple[int, ...]) -> np.ndarray:
+        """A slice at its volume's size, or a random patch of it."""
+        if not self.patch:
+            return crop_or_pad(values, self.sizes[number])
+        values = crop_or_pad(values, [max(self.patch, n) for n in self.sizes[number]])
+        rng = np.random.default_rng(position)
+        top, left = (rng.integers(n - self.patch, endpoint=True) for n in values.shape)
+        return values[top : top + self.patch, left : left + self.patch]
+
+    def _scale(self, number: int, values: np.ndarray) -> Scale:
+        return choose_scale(self.value_range, self.index.volumes[number], values, lambda: self._maximum(number))
+
+    def _maximum(self, number: int) -> float:
+        """The largest value of a volume, read once."""
+        if number not in self._maxima:
+            volume = self.index.volumes[number]
+            self._maxima[number] = max(self._slice_maximum(volume, i) for i in range(volume.slices))
+        return self._maxima[number]
+
+    def _slice_maximum(self, volume: MagnitudeVolume, i: int) -> float:
+        try:
+            return float(self.reader.target(volume, i).max())
+        except NonFiniteError:
+            if self.nan != "skip":
+                raise
+            return 0.0  # not a maximum: the other slices decide
+
+    def check_first_slice(self) -> None:
+        """Refuse a stated maximum that the middle slice of the first volume shows to be that of other images."""
+        number = self.samples[0][0]
+        volume = self.index.volumes[number]
+        values = self._slice(number, volume.slices // 2)
+        if self.value_range == "volume" and self._scale(number, values).to_network(values).max() > _WRONG * LARGEST:
+            raise DataError(f"{shown(volume.name)}: its attribute max is {stated_maximum(volume):.4g}, its slice "
+                            f"{volume.slices // 2} reaches {values.max():.4g}: the attribute belongs to other images. "
+                            'Correct or remove it, or take value_range="slice".')

@@ -1,0 +1,86 @@
+"""What every reconstruction of a folder shares: one result for each volume, nothing replaced or mixed by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, UsageError
+from ..hdf5 import open_hdf5, read_attributes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one volume: `note` says what was special, `error` why there is no file."""
+
+    name: str
+    path: Path | None = None
+    note: str = ""
+    error: str = ""
+
+
+def each_volume(
+    volumes: Iterable[Any],
+    complete: Callable[[Any], Path | None],
+    make: Callable[[Any], tuple[Path, str]],
+    strict: bool,
+) -> Iterable[Outcome]:
+    """Make the result of every volume that has none yet; yields as it goes.
+
+    Args:
+        complete: the result that stands there already and is to be kept, or None.
+        make: writes the result of a volume; returns its path and a note.
+        strict: raise at the first volume that fails, instead of going on.
+    """
+    for volume in volumes:
+        path = complete(volume)
+        if path is not None:
+            yield Outcome(volume.name, path, "complete already")
+            continue
+        try:
+            yield Outcome(volume.name, *make(volume))
+        except DataError as error:
+            if strict:
+                raise
+            yield Outcome(volume.name, error=str(error))
+
+
+def check_targets(inputs: Iterable[Any], results: Iterable[Path]) -> None:
+    """UsageError for results that would be written over inputs."""
+    taken = {Path(path).resolve() for path in inputs}
+    clash = next((path for path in results if path.resolve() in taken), None)
+    if clash is not None:
+        raise UsageError(f"The results would replace the inputs ({clash}). Name another output folder.")
+
+
+def check_no_inputs_inside(inputs: Iterable[Any], out: Path) -> None:
+    """UsageError for an output folder that holds inputs: results would be taken for data the next time."""
+    inside = next((path for path in map(Path, inputs) if out.resolve() in path.resolve().parents), None)
+    if inside is not None:
+        raise UsageError(f"The output folder {out} holds the inputs ({inside.name}). Name another output folder: results "
+                         "would be taken for data the next time.")
+
+
+def check_existing(paths: Iterable[Path], may_exist: bool) -> None:
+    """UsageError for results that stand there already, unless that was said to be right."""
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not may_exist:
+        raise UsageError(f"{len(existing)} results exist already, first {existing[0]}. Use --overwrite to replace them or "
+                         "--resume to keep the complete ones.")
+
+
+def check_same_run(path: Path, expected: dict[str, Any]) -> None:
+    """UsageError for a result of another model, other weights or another degradation among those of this run.
+
+    Args:
+        path: a result in HDF5, which says in its attributes how it was made.
+        expected: attributes of this run's results.
+    """
+    with open_hdf5(path) as file:
+        found = read_attributes(file)
+    differ = [key for key, value in expected.items() if key in found and found[key] != value]
+    if differ:
+        raise UsageError(f"{path} was made with another {', '.join(differ)}, so --resume cannot go on with it. Use "
+                         "--overwrite, or another folder.")

@@ -1,0 +1,174 @@
+"""Enlarges volumes of magnitude images by four with any callable, and judges the result beside bicubic interpolation.
+
+Knows no system by name: a model is any callable from small images of about [0, 255] to large ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import SliceReader, check_folder, is_complete, save_reconstruction
+from ..data.memory import check_slices_fit
+from ..data.superres import MagnitudeIndex, MagnitudeVolume, Scale, check_value_range, choose_scale
+from ..errors import DataError, UsageError
+from ..transforms import reduce_by_four, resize_bicubic
+from .folder import Outcome, check_existing, check_no_inputs_inside, check_same_run, check_targets, each_volume
+from .tiles import Model, apply_padded, apply_tiled
+
+FACTOR = 4
+# float32 features of 64 channels at the large size, eight of them alive at once: what the published generator needs.
+_BYTES_PER_PIXEL = FACTOR**2 * 4 * 64 * 8
+
+
+@dataclass(frozen=True)
+class SuperresSettings:
+    """How images are prepared for the model; the same choices as in training.
+
+    Attributes:
+        value_range: see `data.superres_pairs`; undone on the output.
+        reduce: reduce the images by four first, to judge a model on large ones. Sizes that are no multiples of 4 are
+            continued by their last row and column, and the result cut back.
+        tile, overlap: side of the tiles large images are cut into, and what they share, in pixels of the small image; None:
+            images go in one piece.
+        batch_size: images given to the model at once.
+        attributes: facts about the model, written into every file.
+    """
+
+    value_range: str = "volume"
+    reduce: bool = False
+    tile: int | None = None
+    overlap: int = 16
+    batch_size: int = 1
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_value_range(self.value_range)
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise UsageError(f"The batch size must be a whole number of at least 1, received {self.batch_size!r}.")
+
+    def facts(self) -> dict[str, Any]:
+        """What a file says about how it was made."""
+        return {"task": "superres", "factor": FACTOR, "value_range": self.value_range, "reduced": self.reduce,
+                **self.attributes}
+
+
+def enlarge_volume(volume: MagnitudeVolume, reader: SliceReader, model: Model, settings: SuperresSettings) -> np.ndarray:
+    """Every slice of a volume through the model.
+
+    Returns:
+        float32 (slices, 4 H, 4 W) in the file's units, (slices, H, W) where the images were reduced first; an empty slice
+        stays empty.
+
+    Raises:
+        DataError: a slice is unreadable or not finite, memory is short, or the model returned something else than images of
+        four times the size.
+    """
+    _check_memory(volume, settings)
+    slices = [reader.target(volume, i) for i in range(volume.slices)]
+    largest = max(float(values.max()) for values in slices)
+    scales = [choose_scale(settings.value_range, volume, values, lambda: largest) for values in slices]
+    inputs = [_small(scale.to_network(values), settings) for values, scale in zip(slices, scales)]
+    parts = []
+    for start in range(0, len(inputs), settings.batch_size):
+        batch = slice(start, start + settings.batch_size)
+        parts += _enlarged(model, inputs[batch], slices[batch], scales[batch], settings)
+    output = np.stack(parts)
+    if not np.isfinite(output).all():
+        raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
+    return output[:, : volume.height, : volume.width] if settings.reduce else output
+
+
+def _check_memory(volume: MagnitudeVolume, settings: SuperresSettings) -> None:
+    """Estimate first: the features of a batch, and the result, for each pixel of the volume's slices."""
+    at_once = min(settings.tile**2 / (volume.height * volume.width), 1.0) if settings.tile else 1.0
+    features = _BYTES_PER_PIXEL * settings.batch_size * at_once
+    result = 3 * 4 * FACTOR**2 * volume.slices
+    check_slices_fit([volume], int(features + result) // (FACTOR**2 if settings.reduce else 1))
+
+
+def _small(image: np.ndarray, settings: SuperresSettings) -> np.ndarray:
+    return reduced(image) if settings.reduce else image
+
+
+def _enlarged(
+    model: Model, inputs: list[np.ndarray], slices: list[np.ndarray], scales: list[Scale], settings: SuperresSettings
+) -> list[np.ndarray]:
+    """A batch through the model, in the file's units."""
+    images = np.stack(inputs)[..., None]
+    if settings.tile is None:
+        output = apply_padded(model, images, 1, FACTOR)
+    else:
+        output = apply_tiled(model, images, 1, settings.tile, settings.overlap, FACTOR)
+    grey = output.astype(np.float64).mean(axis=-1).astype(np.float32)
+    # Whatever a network makes of nothing, the result is 0.
+    return [scale.from_network(image) if values.any() else np.zeros_like(image)
+            for image, values, scale in zip(grey, slices, scales)]
+
+
+def reduced(images: np.ndarray) -> np.ndarray:
+    """Images (..., H, W) reduced by four, float32; other sizes than multiples of 4 are continued by their last pixels."""
+    pads = [(0, 0)] * (images.ndim - 2) + [(0, -n % FACTOR) for n in images.shape[-2:]]
+    padded = np.pad(images, pads, mode="edge").astype(np.float32, copy=False)
+    small = reduce_by_four(padded.reshape(-1, *padded.shape[-2:], 1))
+    return small.reshape(*images.shape[:-2], *small.shape[1:3])
+
+
+def bicubic(images: np.ndarray) -> np.ndarray:
+    """The baseline: images (..., H, W) reduced by four and enlarged again by bicubic interpolation, float32."""
+    small, (height, width) = reduced(images), images.shape[-2:]
+    return resize_bicubic(small, [FACTOR * n for n in small.shape[-2:]])[..., :height, :width]
+
+
+def enlarge_folder(
+    index: MagnitudeIndex,
+    out: Any,
+    model: Model,
+    settings: SuperresSettings,
+    reader: SliceReader,
+    overwrite: bool = False,
+    resume: bool = False,
+    strict: bool = False,
+) -> Iterable[Outcome]:
+    """Enlarge every volume of an index into a folder, under the volumes' relative names; yields as it goes.
+
+    Args:
+        index: from `data.index_magnitudes`.
+        out: folder for the results; never one that holds the inputs.
+        model, settings, reader: see `enlarge_volume`.
+        overwrite: replace existing results. resume: keep those that are complete.
+        strict: raise at the first volume that fails.
+
+    Raises:
+        UsageError: results exist already, were made another way, or would replace inputs; `out` is a file.
+        ResourceError: `out` cannot be written to.
+    """
+    out, inputs = Path(out), [volume.path for volume in index.volumes]
+    targets = {volume.name: out / volume.name for volume in index.volumes}
+    check_folder(out)
+    check_no_inputs_inside(inputs, out)
+    check_targets(inputs, targets.values())
+    check_existing(targets.values(), overwrite or resume)
+
+    def complete(volume: MagnitudeVolume) -> Path | None:
+        path = targets[volume.name]
+        return path if resume and is_complete(path, volume.slices) else None
+
+    def make(volume: MagnitudeVolume) -> tuple[Path, str]:
+        output = enlarge_volume(volume, reader, model, settings)
+        return save_reconstruction(targets[volume.name], output, attributes=settings.facts()), _notes(volume, reader)
+
+    for path in filter(None, map(complete, index.volumes)):
+        check_same_run(path, settings.facts())
+    return each_volume(index.volumes, complete, make, strict)
+
+
+def _notes(volume: MagnitudeVolume, reader: SliceReader) -> str:
+    replaced = {i: count for (name, _, i), count in reader.replaced.items() if name == volume.name}
+    if not replaced:
+        return ""
+    return f"{sum(replaced.values())} values that are not finite were set to 0 in slices {sorted(replaced)[:10]}"

@@ -1,0 +1,173 @@
+"""Twins of networks: the same layers, variables and outputs, differentiated by hand where TensorFlow wastes time or memory.
+
+TensorFlow's derivatives of Keras' instance norm and PReLU keep every intermediate image, and on a processor those of a
+convolution copy the image once for each of the kernel's elements, or under XLA convolve with a kernel as large as the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+_BAND = 64  # image rows in one matrix product of a kernel's gradient, which bounds the copies it needs
+_FULL = ("float32", "float64")
+
+
+def twin_of(model: keras.Model) -> keras.Model:
+    """The model with its derivatives by hand; itself if it is no functional model. Not to be saved."""
+    if not isinstance(model, keras.Function):
+        return model
+    return keras.models.clone_model(model, clone_function=_by_hand)
+
+
+class Twins:
+    """Twins by name, out of sight of Keras, which would save and count their variables a second time."""
+
+    def __init__(self, models: Mapping[str, keras.Model]):
+        self._twins = {name: twin_of(model) for name, model in models.items()}
+
+    def __getitem__(self, name: str) -> keras.Model:
+        return self._twins[name]
+
+
+def _by_hand(layer: Any) -> Any:
+    """The layer, or a layer around it with the same output."""
+    if type(layer) is keras.layers.Conv2D and _has_products(layer):
+        return _ByHand(layer, _convolve)
+    if type(layer) is keras.layers.GroupNormalization and _is_instance_norm(layer):
+        return _ByHand(layer, _normalize)
+    if type(layer) is keras.layers.PReLU and len(layer.alpha.shape) == 3 and tuple(layer.alpha.shape[:2]) == (1, 1):
+        return _ByHand(layer, _rectify)
+    return layer
+
+
+def _has_products(layer: keras.layers.Conv2D) -> bool:
+    """Whether the gradients of a convolution are as `_convolution` takes them, and faster so: not on GPUs and TPUs."""
+    plain = layer.data_format == "channels_last" and layer.groups == 1 and layer.strides == layer.dilation_rate == (1, 1)
+    accelerated = any(device.device_type != "CPU" for device in tf.config.list_logical_devices())
+    return plain and layer.padding in ("same", "valid") and all(n % 2 for n in layer.kernel_size) and not accelerated
+
+
+def _is_instance_norm(layer: keras.layers.GroupNormalization) -> bool:
+    return layer.axis == -1 and layer.scale and layer.center and layer.groups == layer.gamma.shape[0]
+
+
+class _ByHand(keras.layers.Layer):
+    """A layer's output computed by `function(layer, inputs)`, for which `layer` gives its variables and its dtype policy."""
+
+    def __init__(self, layer: keras.layers.Layer, function: Callable[[Any, Any], Any]):
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.layer, self.function, self.built = layer, function, True
+
+    def call(self, inputs: Any) -> Any:
+        return self.function(self.layer, inputs)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return self.layer.compute_output_shape(input_shape)
+
+
+def _convolve(layer: keras.layers.Conv2D, x: Any) -> Any:
+    if None in x.shape[1:3] or keras.backend.standardize_dtype(x.dtype) not in _FULL:
+        return layer.call(x)
+    x = _convolution(x, tf.convert_to_tensor(layer.kernel), layer.padding.upper())
+    x = x if layer.bias is None else x + tf.convert_to_tensor(layer.bias)
+    return x if layer.activation is None else layer.activation(x)
+
+
+def _normalize(layer: keras.layers.GroupNormalization, x: Any) -> Any:
+    full = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    gamma, beta = (ops.cast(tf.convert_to_tensor(v), full.dtype) for v in (layer.gamma, layer.beta))
+    return ops.cast(_normalization(full, gamma, beta, layer.epsilon), layer.compute_dtype)
+
+
+def _rectify(layer: keras.layers.PReLU, x: Any) -> Any:
+    return _rectification(x, tf.convert_to_tensor(layer.alpha))
+
+
+def _convolution(x: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
+    """A convolution with stride 1 and an odd kernel."""
+    tall, wide, *_ = kernel.shape
+    rows, columns = (tall // 2, wide // 2) if padding == "SAME" else (0, 0)  # of zeros on each side
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            kept = _after(upstream, x)
+            turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
+            around = [[n, n] for n in (0, tall - 1 - rows, wide - 1 - columns, 0)]
+            by_x = tf.nn.conv2d(upstream, turned, 1, around)
+            upstream = tf.pad(upstream, [*around[:1], [0, 0], *around[2:]])
+            return by_x, _by_kernel(tf.pad(kept, [[0, 0], [rows, rows], [0, 0], [0, 0]]), upstream, tall, wide)
+
+        return tf.nn.conv2d(x, kernel, 1, padding), gradients
+
+    return run(x, kernel)
+
+
+def _by_kernel(x: tf.Tensor, upstream: tf.Tensor, tall: int, wide: int) -> tf.Tensor:
+    """dK[i, j, c, d], the sum over pixels of x[h + i, w, c] upstream[h, w - j, d]; x is padded in h, upstream in w.
+
+    With x shifted by every i and upstream by every j, side by side in their channels, ONE product has all elements.
+    """
+    height, width = upstream.shape[1], x.shape[2]
+    bands = []
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        if bands:  # one band's copies at a time
+            x, upstream = (_after(bands[-1], v) for v in (x, upstream))
+        down = tf.concat([x[:, top + i : bottom + i] for i in range(tall)], axis=-1)
+        across = tf.concat([upstream[:, top:bottom, j : j + width] for j in reversed(range(wide))], axis=-1)
+        bands.append(tf.matmul(_as_matrix(down), _as_matrix(across), transpose_a=True))
+    kernel = tf.reshape(tf.add_n(bands), (tall, x.shape[-1], wide, upstream.shape[-1]))
+    return tf.transpose(kernel, (0, 2, 1, 3))
+
+
+def _as_matrix(x: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(x, (-1, x.shape[-1]))
+
+
+def _normalization(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Keras' instance norm in its order of rounding; x alone is kept."""
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        mean = _over_pixels(tf.reduce_mean, x)
+        inverse = tf.math.rsqrt(_over_pixels(tf.reduce_mean, tf.math.squared_difference(x, mean)) + epsilon)
+        scale = inverse * gamma
+
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            centred = _after(upstream, x) - mean
+            by_beta, by_scale = (_over_pixels(tf.reduce_sum, v) for v in (upstream, upstream * centred))
+            count = tf.cast(tf.size(x[0, ..., 0]), x.dtype)
+            by_x = scale * (upstream - by_beta / count - centred * (tf.square(inverse) * by_scale / count))
+            return by_x, tf.reduce_sum(by_scale * inverse, (0, 1, 2)), tf.reduce_sum(by_beta, (0, 1, 2))
+
+        return x * scale + (beta - mean * scale), gradients
+
+    return run(x, gamma, beta)
+
+
+def _after(done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """x, when `done` is there: graphs would make the copies of it in the forward pass and keep them."""
+    with tf.control_dependencies([done]):
+        return tf.identity(x)
+
+
+def _over_pixels(reduce: Callable, x: tf.Tensor) -> tf.Tensor:
+    return reduce(x, axis=(1, 2), keepdims=True)
+
+
+@tf.custom_gradient
+def _rectification(x: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Keras' PReLU with alpha (1, 1, C); x alone is kept. At 0 the derivative is 0, as Keras has it."""
+
+    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        kept = _after(upstream, x)
+        by_x = upstream * (tf.cast(kept > 0, x.dtype) + alpha * tf.cast(kept < 0, x.dtype))
+        return by_x, tf.reduce_sum(upstream * tf.minimum(kept, 0), axis=(0, 1, 2))[None, None]
+
+    return tf.nn.relu(x) - alpha * tf.nn.relu(-x), gradients
