@@ -51,14 +51,15 @@ def _in_a_child(name: str, arguments: argparse.Namespace) -> tuple[list, float]:
 
 
 def _report(found: dict[str, list[tuple[list, float]]]) -> str:
-    seconds = {name: [median(step[i] for steps, _ in runs for step in steps) for i in (0, 1)] for name, runs in found.items()}
+    cpu, wall = ({name: median(step[i] for steps, _ in runs for step in steps) for name, runs in found.items()} for i in (0, 1))
     memory = {name: median(peak for _, peak in runs) for name, runs in found.items()}
-    rows = []
-    for name, (cpu, wall) in seconds.items():
-        ratios = [f"{own[name] / own[ORIGINAL]:.2f}" if ORIGINAL in own else "-"
-                  for own in ({n: s[0] for n, s in seconds.items()}, memory)]
-        rows.append([name, f"{cpu:.1f}", ratios[0], f"{wall:.1f}", f"{memory[name]:.0f}", ratios[1]])
+    rows = [[name, f"{cpu[name]:.1f}", _ratio(cpu, name), f"{wall[name]:.1f}", f"{memory[name]:.0f}", _ratio(memory, name)]
+            for name in found]
     return table(["variant", "CPU s/step, median", "ratio", "wall s", "peak MiB above imports", "ratio"], rows)
+
+
+def _ratio(values: dict[str, float], name: str) -> str:
+    return f"{values[name] / values[ORIGINAL]:.2f}" if ORIGINAL in values else "-"
 
 
 def _prepare(arguments: argparse.Namespace) -> tuple[float, Callable[[], tuple[float, float]]]:

@@ -211,8 +211,9 @@ def test_blurred_row_only_where_the_blur_is_known(capsys, ct_run, tmp_path):
 @pytest.mark.parametrize("model, depth", [("ct_deblur", "n_blocks=1"), ("pix2pix", "num_downs=5")])
 def test_slices_that_are_no_multiple_are_validated_in_part(capsys, tmp_path, model, depth):
     data = ct(tmp_path / "data", size=37)
-    result = call(capsys, "train", "--data", data, "--out", tmp_path / "run", "--model", model, "--preset", "small", "--set",
-                  "ngf=2", "--set", "ndf=2", "--set", depth, "--batch-size", 2, "--crop", 32, "--blur-length", 8, "--epochs", 1)
+    tiny = ("--set", "ngf=2", "--set", "ndf=2", "--set", depth, "--batch-size", 2, "--crop", 32, "--blur-length", 8)
+    result = call(capsys, "train", "--data", data, "--out", tmp_path / "run", "--model", model, "--preset", "small", *tiny,
+                  "--epochs", 1)
     assert result.code == 0, result.err
 
 

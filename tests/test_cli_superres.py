@@ -58,11 +58,11 @@ def test_estimate_comes_before_the_first_epoch(folder, tmp_path, capsys):
     lines = result.err.splitlines()
     estimate = next(i for i, line in enumerate(lines) if line.startswith("estimate: "))
     assert estimate < next(i for i, line in enumerate(lines) if line.startswith("epoch 1/1"))
-    assert "bicubic val_ssim" in result.err and "GiB of memory" in lines[estimate] and "h for 1 epochs" in lines[estimate]
+    assert "bicubic val_ssim" in result.err and "GiB of memory" in lines[estimate] and "for 1 epochs" in lines[estimate]
 
 
 def test_estimate_changes_nothing(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tfrecon.cli.train._estimate", lambda *_: "none")
+    monkeypatch.setattr("tfrecon.cli.train.estimate", lambda *_: "none")
     assert call(capsys, *command(folder, tmp_path / "run", "--epochs", 2)).code == 0
     one, other = (arrays(f / "generator.weights.h5") for f in (folder / "run", tmp_path / "run"))
     for key in one:
@@ -123,6 +123,52 @@ def test_training_from_given_weights(folder, tmp_path, capsys):
         np.testing.assert_allclose(one[key], other[key], atol=1e-6)
     wrong = call(capsys, *command(folder, tmp_path / "other", "--set", "n_blocks=2", "--epochs", 1, "--init", weights))
     assert wrong.code == 4
+
+
+def test_training_on_shards_stops_and_goes_on(folder, tmp_path, capsys):
+    assert call(capsys, "convert", folder / "data", tmp_path / "shards", "--shards", 3).code == 0
+    words = ("train", "--data", tmp_path / "shards", *TINY, "--epochs", 2, "--visits", 2)
+    assert call(capsys, *words, "--out", tmp_path / "whole").code == 0
+    stopped = ("--out", tmp_path / "run", "--time-limit", 1e-6)
+    assert "no epoch was completed" in call(capsys, *words, *stopped).out
+    assert call(capsys, *words, "--out", tmp_path / "run", "--resume").code == 0
+    one, other = (arrays(tmp_path / name / "generator.weights.h5") for name in ("whole", "run"))
+    for key in one:
+        np.testing.assert_array_equal(one[key], other[key], key)
+
+
+def test_options_of_other_models_are_refused(folder, tmp_path, capsys):
+    for words in (("--keep-epochs",), ("--optimizer", "adamw"), ("--set", "ngf=3"), ("--generator-first", 1)):
+        result = call(capsys, *command(folder, tmp_path / "run", "--epochs", 1, *words))
+        assert result.code == 2 and words[0].lstrip("-") in result.err.replace("ngf", "set"), result.err
+        assert not (tmp_path / "run").exists()
+
+
+def test_images_that_cannot_be_reduced_are_skipped(folder, tmp_path, capsys):
+    for name in "abc":
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{name}.h5").write_bytes((folder / "data" / f"{name}.h5").read_bytes())
+    images(tmp_path / "data" / "tiny.h5", 1, (3, 9))
+    result = call(capsys, *command(tmp_path, tmp_path / "run", "--epochs", 1))
+    assert result.code == 3 and "skipped tiny.h5: its slices of 3 x 9 are too small" in result.err
+
+
+def test_results_do_not_go_among_the_data(folder, tmp_path, capsys):
+    inside = folder / "data" / "new"
+    weights = folder / "run" / "generator.weights.h5"
+    for words in (command(folder, inside, "--epochs", 1),
+                  ("reconstruct", folder / "data", inside, "--model", "srrescycgan", "--weights", weights)):
+        result = call(capsys, *words)
+        assert result.code == 2 and "inside the data" in result.err and not inside.exists()
+
+
+def test_run_is_not_resumed_on_other_data(folder, tmp_path, capsys):
+    for name in "abc":
+        images(tmp_path / "data" / f"{name}.h5", seed=ord(name))
+    assert call(capsys, *command(tmp_path, tmp_path / "run", "--epochs", 1)).code == 0
+    images(tmp_path / "data" / "d.h5", seed=7)
+    result = call(capsys, *command(tmp_path, tmp_path / "run", "--epochs", 2, "--resume"))
+    assert result.code == 2 and "data" in result.err and "--overwrite" in result.err
 
 
 @pytest.mark.parametrize("side, words", [(160, "at least 188, received 160"), (190, "multiple of 4")])

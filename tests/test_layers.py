@@ -144,6 +144,18 @@ def test_closed_forms(name, label, expected):
     assert float(losses.get(name)(tf.fill((3,), label), tf.constant(P))) == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.parametrize("label", [0.0, 0.25, 1.0])
+def test_bce_of_logits_at_zero_and_far_out(label):
+    """mean(log(1 + exp(x)) - label x), derivative (sigmoid(x) - label) / n, also where relu and abs have a corner."""
+    x = np.array([0.0, 60.0, -60.0, 1.5])
+    logits = tf.constant(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = losses.bce_logits(tf.fill((4,), label), logits)
+    assert float(value) == pytest.approx(np.mean(np.logaddexp(0, x) - label * x), rel=1e-6)
+    np.testing.assert_allclose(tape.gradient(value, logits), (1 / (1 + np.exp(-x)) - label) / 4, atol=1e-7)
+
+
 def test_bce_of_saturated_probabilities_is_finite_as_in_pytorch():
     p = tf.constant([0.0, 1.0])
     with tf.GradientTape() as tape:

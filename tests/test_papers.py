@@ -53,13 +53,14 @@ def test_notebooks_are_stripped_and_portable(path):
         assert not re.search(r"(?<![\w.])/(home|work|root|content|tmp)/", text)
 
 
-def test_quickstart_runs(tmp_path, monkeypatch):
-    """The cells of 00_quickstart, tiny, as plain Python; its own asserts say whether the result is right."""
+@pytest.mark.parametrize("notebook", ["00_quickstart", "04_srrescycgan"])
+def test_notebook_runs(tmp_path, monkeypatch, notebook):
+    """The cells, tiny, as plain Python; their own asserts say whether the result is right."""
     monkeypatch.setitem(os.environ, "TFRECON_FAST", "1")
     monkeypatch.setitem(os.environ, "TFRECON_WORK", str(tmp_path))
     names = {}
-    for cell in json.loads((ROOT / "notebooks" / "00_quickstart.ipynb").read_text())["cells"]:
+    for cell in json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "code" and "%pip" not in text:
-            exec(compile(text, "00_quickstart", "exec"), names)
+            exec(compile(text, notebook, "exec"), names)
     assert (tmp_path / "saved_model").is_dir() and names["result"].complete

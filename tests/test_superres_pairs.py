@@ -89,11 +89,20 @@ def test_volume_range_reads_the_maximum_where_no_attribute_says_it(tmp_path):
         assert large.max() == pytest.approx(255, rel=1e-6)
 
 
-def test_maximum_of_other_images_is_refused(tmp_path):
-    path = write(tmp_path / "v.h5", np.ones((2, 8, 8), np.float32), max=0.01)
-    with pytest.raises(DataError, match="attribute max is 0.01, its slice 1 reaches 1"):
-        pairs(path)
-    pairs(path, value_range="slice")
+@pytest.mark.parametrize("stated", [1e-9, 0.01, 1e3])
+def test_maximum_of_other_images_is_not_believed(tmp_path, stated):
+    """In any of the volumes, not only in the first."""
+    for name in "ab":
+        write(tmp_path / "d" / f"{name}.h5", np.ones((2, 8, 8), np.float32), max=1.0 if name == "a" else stated)
+    with pytest.warns(UserWarning, match="b.h5: its attribute max is .* belongs to other images"):
+        dataset = pairs(tmp_path / "d")
+    np.testing.assert_allclose(everything(dataset)[1], 255)
+
+
+@pytest.mark.parametrize("stated", [0.7, 1.6])
+def test_maximum_of_another_reconstruction_is_believed(tmp_path, stated):
+    dataset = pairs(write(tmp_path / "v.h5", np.ones((2, 8, 8), np.float32), max=stated))
+    np.testing.assert_allclose(everything(dataset)[1], 255 / stated, rtol=1e-6)
 
 
 def test_slice_range_and_its_inverse(tmp_path):

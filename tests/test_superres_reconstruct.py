@@ -34,7 +34,7 @@ def volume(path, images, key="reconstruction_rss", **attributes):
 
 def enlarge(path, model=repeat, **settings):
     with SliceReader() as reader:
-        return enlarge_volume(index_magnitudes(path).volumes[0], reader, model, SuperresSettings(**settings))
+        return enlarge_volume(index_magnitudes(path).volumes[0], reader, model, SuperresSettings(**settings))[0]
 
 
 @pytest.mark.parametrize("value_range", ["volume", "slice", "raw"])
@@ -56,9 +56,11 @@ def test_model_sees_the_volumes_maximum_as_255(tmp_path):
         return repeat(x)
 
     enlarge(volume(tmp_path / "v.h5", images), model)
-    enlarge(volume(tmp_path / "w.h5", images, max=2.0), model)  # the file knows it better
+    enlarge(volume(tmp_path / "w.h5", images, max=1.5), model)  # the file knows it better
+    enlarge(volume(tmp_path / "x.h5", images, max=9.0), model)  # of other images
     largest = [float(x.max()) for x in seen]
-    assert largest[0] < 200 and largest[1] == pytest.approx(255) and largest[3] == pytest.approx(127.5 * images.max())
+    assert largest[0] < 200 and largest[1] == largest[5] == pytest.approx(255)
+    assert largest[3] == pytest.approx(170 * images.max())
 
 
 def test_empty_slice_stays_empty(tmp_path):
@@ -69,7 +71,7 @@ def test_empty_slice_stays_empty(tmp_path):
     assert not enlarge(volume(tmp_path / "w.h5", np.zeros((2, 8, 8), np.float32))).any()
 
 
-@pytest.mark.parametrize("size", [(16, 24), (17, 23), (5, 6)])
+@pytest.mark.parametrize("size", [(32, 40), (33, 43)])
 def test_reduced_first_and_enlarged_again_has_the_size_it_had(tmp_path, size):
     images = RNG.random((2, *size)).astype(np.float32)
     path = volume(tmp_path / "v.h5", images)
@@ -77,10 +79,25 @@ def test_reduced_first_and_enlarged_again_has_the_size_it_had(tmp_path, size):
     np.testing.assert_allclose(output, bicubic(images), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(5, 6), (1, 1)])
+def test_tiny_images_reach_the_model_large_enough(tmp_path, size):
+    images, seen = RNG.random((1, *size)).astype(np.float32), []
+    path = volume(tmp_path / "v.h5", images)
+    for reduce, expected in ((True, size), (False, tuple(4 * n for n in size))):
+        assert enlarge(path, lambda x: seen.append(x.shape) or repeat(x), reduce=reduce).shape == (1, *expected)
+    assert all(min(shape[1:3]) >= 8 for shape in seen)
+
+
 def test_bicubic_row_is_tensorflows():
     images = RNG.random((2, 16, 24)).astype(np.float32)
     small = tf.image.resize(images[..., None], (4, 6), "bicubic")
     np.testing.assert_allclose(bicubic(images), tf.image.resize(small, (16, 24), "bicubic")[..., 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("tile", [8, 9, 24])
+def test_small_tiles_share_less(tmp_path, tile):
+    path = volume(tmp_path / "v.h5", RNG.random((1, 30, 20)).astype(np.float32))
+    np.testing.assert_allclose(enlarge(path, tile=tile), enlarge(path), rtol=1e-5)
 
 
 def test_tiles_give_the_same_picture(tmp_path):
@@ -102,6 +119,8 @@ def test_wrong_models_are_told(tmp_path):
         SuperresSettings(batch_size=0)
     with pytest.raises(UsageError, match="value range"):
         SuperresSettings("0..1")
+    with pytest.raises(UsageError, match="at least 8 pixels"):
+        SuperresSettings(tile=4)
 
 
 def test_memory_is_looked_at_before_the_images(tmp_path, monkeypatch):
@@ -110,7 +129,12 @@ def test_memory_is_looked_at_before_the_images(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="GiB are free"):
         enlarge(path, lambda x: 1 / 0)
     enlarge(path, tile=16, overlap=4)
-    enlarge(path, interpolate, reduce=True)
+    enlarge(path, interpolate, reduce=True, batch_size=8)
+    large = volume(tmp_path / "w.h5", np.ones((1, 256, 256), np.float32))
+    for options in ({"reduce": True}, {"reduce": True, "tile": 64}):
+        with pytest.raises(DataError, match="GiB are free"):
+            enlarge(large, lambda x: 1 / 0, **options)
+    enlarge(large, interpolate, reduce=True, tile=16, overlap=4)
 
 
 def test_folder_with_a_bad_volume(tmp_path):
@@ -139,14 +163,15 @@ def test_evaluation_shows_bicubic_first(tmp_path):
     images = RNG.random((2, 16, 16)).astype(np.float32) + 0.1
     target = volume(tmp_path / "in" / "a.h5", images)
     volume(tmp_path / "in" / "b.h5", images)
-    made = volume(tmp_path / "out" / "a.h5", bicubic(images), "reconstruction")
+    volume(tmp_path / "out" / "a.h5", bicubic(images), "reconstruction")
     result = evaluate_superres(tmp_path / "out", tmp_path / "in")
     first, second = result.summary()
     assert first["name"] == "bicubic" and first["ssim"] == pytest.approx(second["ssim"], abs=1e-6)
     assert second["psnr"] == pytest.approx(evaluate_volume(images, bicubic(images))["psnr"], abs=1e-6)
     assert result.missing == ["b.h5"] and not result.complete
-    volume(made, np.ones((2, 4, 4), np.float32), "reconstruction")
-    assert "a.h5" in evaluate_superres(made, target).failed
+    for side in (4, 64):  # the middle of an image four times as large would be another part of the picture
+        volume(tmp_path / f"{side}.h5", np.ones((2, side, side), np.float32), "reconstruction")
+        assert "--reduce" in evaluate_superres(tmp_path / f"{side}.h5", target).failed["a.h5"]
 
 
 def test_evaluation_takes_the_images_training_took(tmp_path):
@@ -157,3 +182,14 @@ def test_evaluation_takes_the_images_training_took(tmp_path):
     made = volume(tmp_path / "p.h5", images, "reconstruction")
     assert evaluate_superres(made, target).volumes["t.h5"]["prediction"]["nmse"] == 0
     assert evaluate_superres(made, target, "reconstruction_esc").volumes["t.h5"]["prediction"]["nmse"] > 0.1
+
+
+def test_attribute_of_other_images_is_noted(tmp_path):
+    images = RNG.random((2, 8, 8)).astype(np.float32)
+    for name, maximum in (("large", 1e9), ("small", 1e-9)):
+        volume(tmp_path / "in" / f"{name}.h5", images, max=maximum)
+    index = index_magnitudes(tmp_path / "in")
+    for outcome in enlarge_folder(index, tmp_path / "out", repeat, SuperresSettings(), SliceReader()):
+        assert "belongs to other images" in outcome.note
+        with h5py.File(outcome.path) as file:
+            np.testing.assert_allclose(file["reconstruction"][:, ::4, ::4], images, rtol=1e-5, atol=1e-6)

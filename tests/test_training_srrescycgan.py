@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -80,33 +81,78 @@ def test_step_equals_the_originals_order_of_work():
             np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-8, err_msg=a.path)
 
 
-def count_operations(graph, kind):
-    """Operations of a kind in a graph and the functions inside it."""
-    inner = sum(count_operations(f.graph, kind) for f in graph._functions.values() if hasattr(f, "graph"))
-    return sum(op.type == kind for op in graph.get_operations()) + inner
-
-
 @pytest.fixture(scope="module")
 def traced():
-    """A trainer and the graph of its step on one batch."""
+    """The graph of a step on one batch, and how often it ran through each network."""
     trainer = small()
+    calls = counted(trainer)
     batch = [tf.constant(x) for x in images()]
-    return trainer, tf.function(lambda *data: trainer.train_step(data)).get_concrete_function(*batch).graph
+    return tf.function(lambda *data: trainer.train_step(data)).get_concrete_function(*batch).graph, calls
 
 
-def test_no_forward_pass_is_repeated(traced):
-    """Two passes of each network and of the VGG, and nothing twice: counted by their convolutions in the traced step."""
-    trainer, graph = traced
-    models = [*(getattr(trainer, name) for name in NETWORKS), trainer.loss_functions["perceptual"].features]
-    forward = sum(isinstance(layer, keras.layers.Conv2D) for model in models for layer in model.layers)
-    # The derivative of a transposed convolution by its input is a convolution.
-    transposed = sum(isinstance(layer, keras.layers.Conv2DTranspose) for model in models for layer in model.layers)
-    assert transposed == 1 and count_operations(graph, "Conv2D") == 2 * (forward + transposed)
+def counted(trainer):
+    """Counts the passes through every network and the VGG from now on."""
+    calls = Counter()
+
+    def counting(name, network):
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return network(*args, **kwargs)
+
+        return call
+
+    trainer._twins = {name: counting(name, trainer._twins[name]) for name in NETWORKS}
+    perceptual = trainer.loss_functions["perceptual"]
+    perceptual._features = counting("VGG", perceptual.features)
+    return calls
+
+
+def test_every_pass_is_computed_once(traced):
+    """Two passes of each network and of the VGG, and nothing twice."""
+    assert traced[1] == dict.fromkeys([*NETWORKS, "VGG"], 2)
+
+
+@pytest.mark.parametrize("options", [EAGER, {"jit_compile": False}, {"jit_compile": True}], ids=["eager", "graph", "XLA"])
+def test_low_memory_gives_the_same_numbers(options):
+    with precision("float64"):
+        plain = small(options, lambda_identity=0.5)
+        given = {"perceptual": plain.loss_functions["perceptual"]}
+        lean = small(options, given=given, lambda_identity=0.5, low_memory=True)
+        for ours, theirs in zip(lean.weights, plain.weights, strict=True):
+            ours.assign(theirs)
+        for seed in range(2):
+            batch = [x.astype("float64") for x in images(seed=seed)]
+            found, expected = (t.train_on_batch(*batch, return_dict=True) for t in (lean, plain))
+            for name in expected:
+                assert found[name] == pytest.approx(expected[name], rel=1e-9), name
+        for a, b in zip(lean.trainable_variables, plain.trainable_variables, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-9, err_msg=a.path)
+
+
+@pytest.mark.parametrize("alone", ["lambda_cyc", "lambda_content", "lambda_adversarial"])
+def test_low_memory_without_some_losses(alone):
+    weights = dict.fromkeys(["lambda_cyc", "lambda_content", "lambda_perceptual", "lambda_adversarial",
+                             "lambda_total_variation"], 0.0) | {alone: 2.0}
+    lean, plain = small(low_memory=True, **weights), small(**weights)
+    for trainer in (lean, plain):
+        trainer.compile(*(keras.optimizers.SGD(1e-5) for _ in range(4)), **EAGER)
+        trainer.train_on_batch(*images(1))
+    for a, b in zip(lean.trainable_variables, plain.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6, err_msg=a.path)
+
+
+def test_low_memory_holds_one_pass_at_a_time():
+    """The fakes alone are made twice, the second time with the gradients by them at hand."""
+    trainer = small(low_memory=True)
+    calls = counted(trainer)
+    trainer.train_on_batch(*images(1))
+    assert calls == {"G_HR": 3, "G_LR": 3, "D_HR": 2, "D_LR": 2, "VGG": 2}
+    assert SRResCycGAN.from_config(trainer.get_config()).low_memory
 
 
 def test_step_is_traced_with_fixed_sizes(traced):
     """As a TPU needs it: no unknown size anywhere, although the generators were built for any."""
-    unknown = [output.name for op in traced[1].get_operations() for output in op.outputs
+    unknown = [output.name for op in traced[0].get_operations() for output in op.outputs
                if output.dtype.is_floating and not output.shape.is_fully_defined()]
     assert not unknown, unknown[:5]
 
@@ -148,6 +194,7 @@ def fixed_vgg():
 
 
 TWO_DEVICES = """
+import sys
 import numpy as np, tensorflow as tf, keras
 keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
@@ -156,12 +203,14 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from test_training_srrescycgan import images, networks, vgg
 from tfrecon.training import SRResCycGAN
 
+low_memory, spectral_norm = "low_memory" in sys.argv, "spectral_norm" in sys.argv
+
 def run(strategy):
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        trainer = SRResCycGAN(*networks(), lambda_identity=1.0)
+        trainer = SRResCycGAN(*networks(spectral_norm=spectral_norm), lambda_identity=1.0, low_memory=low_memory)
         trainer.compile(*(keras.optimizers.SGD(1e-5) for _ in range(4)), losses={"perceptual": vgg()},
-                        run_eagerly=True)
+                        run_eagerly=not low_memory)
     x, y = images(4)
     trainer.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(2, drop_remainder=True), verbose=0)
     return [w.numpy() for w in trainer.trainable_variables]
@@ -172,9 +221,10 @@ for a, b in zip(one, two, strict=True):
 """
 
 
-def test_two_devices_with_sgd_equal_one():
+@pytest.mark.parametrize("options", [[], ["low_memory"], ["spectral_norm"]], ids=lambda options: "".join(options) or "plain")
+def test_two_devices_with_sgd_equal_one(options):
     """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""
-    result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300,
+    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, *options], capture_output=True, text=True, timeout=600,
                             cwd=Path(__file__).parent)
     assert result.returncode == 0, result.stderr[-3000:]
 
@@ -365,6 +415,32 @@ def test_pairs_of_wrong_sizes_are_refused(small_size, large_size, message):
     x, y = np.ones((1, small_size, small_size, 3), np.float32), np.ones((1, large_size, large_size, 3), np.float32)
     with pytest.raises(UsageError, match=message):
         small().train_on_batch(x, y)
+
+
+def test_without_the_critics_images_of_any_size_will_do():
+    x, y = (np.full((1, side, side, 3), 100, np.float32) for side in (10, 40))
+    logs = small(lambda_adversarial=0).train_on_batch(x, y, return_dict=True)
+    assert np.isfinite([*logs.values()]).all() and logs["content_loss"] > 0
+
+
+def test_empty_batch_is_predicted_in_the_outputs_size():
+    for channels in (1, 3):
+        assert small().predict(np.zeros((0, 10, 12, channels), np.float32)).shape == (0, 40, 48, 3)
+
+
+@pytest.mark.parametrize("factor, warns", [(1e-6, True), (1e3, True), (1, False), (3 / 255, False)])
+def test_fit_warns_about_values_far_from_255(factor, warns, recwarn):
+    x, y = (image * np.float32(factor) for image in images(1))
+    small(lambda_adversarial=0, lambda_perceptual=0).fit(x, y, verbose=0)
+    said = [str(w.message) for w in recwarn if "largest magnitude" in str(w.message)]
+    assert bool(said) == warns and all('value_range="volume"' in text and "255" in text for text in said)
+
+
+def test_magnitude_averages_the_channels():
+    image = np.random.default_rng(0).uniform(0, 255, (2, 4, 5, 3)).astype(np.float32)
+    found = small().magnitude_of(image)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, image.mean(-1, keepdims=True), rtol=1e-6)
 
 
 def test_missing_perceptual_weights_are_told_before_the_first_step(monkeypatch):

@@ -17,7 +17,7 @@ HELP = "judge reconstructions against targets"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", metavar="PREDICTIONS", help="file or folder with dataset reconstruction")
     parser.add_argument("--target", required=True, metavar="TARGETS", help="file or folder with the target images")
-    parser.add_argument("--target-key", metavar="KEY", 
+    parser.add_argument("--target-key", metavar="KEY",
                         help="(reconstruction_esc, else reconstruction_rss; super-resolution: the other way round)")
     parser.add_argument("--prediction-key", default="reconstruction", metavar="KEY", help="(reconstruction)")
     add_mask(parser)

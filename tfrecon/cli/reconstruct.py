@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 from .options import (
@@ -25,6 +26,7 @@ from .options import (
     report_skipped,
     say,
 )
+from .runs import check_not_inside
 from .trained import Lazy, check_weights
 
 HELP = "reconstruct a file or folder"
@@ -103,6 +105,7 @@ def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> 
     from ..data import SliceReader, index_magnitudes
     from ..reconstruction import SuperresSettings, enlarge_folder
 
+    check_not_inside(Path(arguments.output), arguments.input)
     index = index_magnitudes(arguments.input, arguments.key, arguments.strict)
     report_skipped(index)
     settings = SuperresSettings(card["scaling"], arguments.reduce, arguments.tile, batch_size=arguments.batch_size or 1,

@@ -9,7 +9,7 @@ from typing import Any
 
 from .options import masking
 
-WEIGHTS, _SETTINGS = "generator.weights.h5", "settings.json"
+WEIGHTS, _SETTINGS, _DIGEST = "generator.weights.h5", "settings.json", "data_digest"
 # What may differ between a run and its resumption.
 FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
         "time_limit")
@@ -29,6 +29,7 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     check_folder(out)
     if out.exists() and out.resolve() == Path(arguments.data).resolve():
         raise UsageError(f"--out is the folder of the data ({out}). Name another: results would be taken for data.")
+    check_not_inside(out, arguments.data)
     settings, path = _settings(arguments, free), out / _SETTINGS
     if path.exists() and arguments.resume:
         former = _former_settings(path)
@@ -39,6 +40,25 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
         raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
     elif not path.exists():
         _check_not_in_the_way(out)
+
+
+def check_not_inside(out: Path, data: Any) -> None:
+    """UsageError for results in a folder below the data: they would be taken for data the next time."""
+    from ..errors import UsageError
+
+    if Path(data).resolve() in Path(out).resolve().parents:
+        raise UsageError(f"The results would lie inside the data ({out}) and be taken for data the next time. Name another "
+                         "folder.")
+
+
+def check_same_data(out: Path, digest: str) -> None:
+    """UsageError where a run is to go on with other files than it began with: steps and order would be others."""
+    from ..errors import UsageError
+
+    former = _former_settings(out / _SETTINGS).get(_DIGEST, digest) if (out / _SETTINGS).exists() else digest
+    if former != digest:
+        raise UsageError(f"The data are not those the run in {out} began with (names or sizes of files differ). Bring them "
+                         "back, or begin anew with --overwrite.")
 
 
 def _former_settings(path: Path) -> dict[str, Any]:
@@ -60,15 +80,15 @@ def _check_not_in_the_way(out: Path) -> None:
         raise UsageError(f"{out} holds {', '.join(taken)} but no run of ours ({_SETTINGS}). Name another folder.")
 
 
-def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
-    """Remove what a former run left, unless it is to be resumed, and note the settings of this one."""
+def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE, digest: str = "") -> None:
+    """Remove what a former run left, unless it is to be resumed, and note the settings of this one and the data's digest."""
     from ..files import write_json
 
     if not arguments.resume:
         states, strips = out.glob("checkpoint/state-*.weights.h5"), out.glob("strips/epoch-*.png")
         for old in [*states, *strips, *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
-    write_json(out / _SETTINGS, _settings(arguments, free))
+    write_json(out / _SETTINGS, {**_settings(arguments, free), **({_DIGEST: digest} if digest else {})})
 
 
 def _settings(arguments: argparse.Namespace, free: tuple[str, ...]) -> dict[str, Any]:

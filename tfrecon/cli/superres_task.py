@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+from .options import say
 from .tasks import Part, StillClock, Task, check_side, visited
 
 _SMALLEST_WITHOUT_CRITIC = 16
+_SMALLEST_REDUCIBLE = 4
 
 
 class SuperresTask(Task):
@@ -18,7 +21,7 @@ class SuperresTask(Task):
     def find(self, path: str) -> Any:
         from ..data.superres import index_superres
 
-        return index_superres(path, self.arguments.target, self.arguments.strict)
+        return _large_enough(index_superres(path, self.arguments.target, self.arguments.strict))
 
     def sizes(self, part: Part) -> Counter:
         sizes: Counter = Counter()
@@ -29,8 +32,11 @@ class SuperresTask(Task):
     def side(self, *parts: Part) -> int | None:
         """As of every task with a critic of fixed size; without the adversarial loss it rests, and any size will do."""
         least = self.record.smallest if self.options.get("lambda_adversarial", 1.0) else _SMALLEST_WITHOUT_CRITIC
-        smallest = min(min(size) for part in parts for size in self.sizes(part))
-        return check_side(self.arguments.crop or min(self.record.patch, smallest // 4 * 4), self.record.multiple, least)
+        smallest = min(min(size) for size in self.sizes(parts[0]))
+        side = self.arguments.crop or min(self.record.patch, smallest // 4 * 4)
+        if not self.arguments.crop and side < self.record.patch:
+            say(f"note: training on {side}x{side}, the smallest images are no larger; --crop N pads those below N with zeros")
+        return check_side(side, self.record.multiple, least)
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
         from ..data import create_paired_dataset
@@ -57,3 +63,15 @@ class SuperresTask(Task):
 
     def facts(self) -> dict[str, Any]:
         return {"scaling": self.value_range()}
+
+
+def _large_enough(index: Any) -> Any:
+    """The index without the volumes that cannot be reduced by four."""
+    from ..data import Skipped
+    from ..errors import DataError
+
+    small = [v for v in index.volumes if min(v.target_shape) < _SMALLEST_REDUCIBLE]
+    skipped = [Skipped(v.name, f"its slices of {v.height} x {v.width} are too small to be reduced by 4") for v in small]
+    if len(small) == len(index.volumes):
+        raise DataError(f"no image is large enough: {skipped[0].name}: {skipped[0].reason}")
+    return replace(index, volumes=tuple(v for v in index.volumes if v not in small), skipped=(*index.skipped, *skipped))

@@ -37,8 +37,10 @@ class StillClock(EpochClock):
     def start_pass(self) -> int:
         return self.epoch
 
-    def start_pass_in_graph(self) -> int:
-        return self.epoch
+    def start_pass_in_graph(self) -> Any:
+        import tensorflow as tf
+
+        return tf.constant(self.epoch, tf.int64)
 
 
 class Task(ABC):

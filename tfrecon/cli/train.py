@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import math
 import time
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from .options import add_json, count, number, positive, print_json, say
-from .runs import WEIGHTS, begin_run, check_run
+from .runs import WEIGHTS, begin_run, check_run, check_same_data
 from .tasks import Part, Task, task_of
-from .training_options import add_losses, add_training, jit_compile, learning_rate, model_options
+from .trainer import build_callbacks, build_options, build_trainer, estimate
+from .training_options import add_losses, add_training
 
 HELP = "train a model"
 
@@ -68,28 +68,31 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     from ..training import fit_resumable
     from ..weights import save_weights, sha256_of
 
-    arguments = task.arguments
+    arguments, facts = task.arguments, _data_facts(train, validation)
     began = time.monotonic()
+    if arguments.resume:
+        check_same_data(out, facts["digest"])
     keras.utils.set_random_seed(arguments.seed)
     clock, side = EpochClock(), task.side(train, validation)
     train_data = task.dataset(train, True, side, clock=clock)
     validation_data = task.dataset(validation, False, side)
-    options = _options(task, side)
-    trainer = _trainer(task, options, int(train_data.cardinality()))
+    options = build_options(task, side)
+    trainer = build_trainer(task, options, int(train_data.cardinality()))
     baseline = baseline_ssim(validation_data, trainer.magnitude_of, task.do_nothing)
     _announce(task, train, validation, baseline)
     card = _card(task, options)
-    callbacks = _callbacks(arguments, out, trainer, validation_data)
+    callbacks = build_callbacks(arguments, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
-    say(_estimate(trainer, train_data, arguments.epochs))
-    begin_run(out, arguments)
+    say(estimate(trainer, train_data, arguments.epochs))
+    begin_run(out, arguments, digest=facts["digest"])
 
     def save_best(facts: dict[str, Any]) -> None:
         save_weights(trainer.generator, out / WEIGHTS, {**card, **facts})
 
+    limit = math.inf if arguments.time_limit is None else 60 * arguments.time_limit
     history = fit_resumable(
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, callbacks,
-        (task.baseline, baseline), math.inf if arguments.time_limit is None else 60 * arguments.time_limit,
+        (task.baseline, baseline), limit - (time.monotonic() - began),
     )
     result = {"epochs": len(history), "baseline_ssim": baseline, "seconds": round(time.monotonic() - began, 1)}
     if len(history) < arguments.epochs:
@@ -99,66 +102,8 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         top = max(history, key=lambda h: h["val_ssim"])
         result.update(best_val_ssim=top["val_ssim"], best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
-    write_record(out, arguments.argv, seed=arguments.seed, card=card, data=_data_facts(train, validation), **result)
+    write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, **result)
     return result
-
-
-def _options(task: Task, side: int | None) -> dict[str, Any]:
-    """What the model is built with besides its preset."""
-    given = model_options(task.arguments)
-    return {"image_shape": (side, side, task.record.channels), **given} if task.record.patch else given
-
-
-def _trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
-    from ..zoo import create
-
-    arguments = task.arguments
-    rate = learning_rate(arguments, task.record, steps)
-    trainer = create(arguments.model, preset=arguments.preset, jit_compile=jit_compile(arguments),
-                     **{**options, "learning_rate": rate})
-    if arguments.init:
-        from ..weights import load_weights
-
-        report = load_weights(trainer.generator, arguments.init)
-        say(f"begins with {report.loaded} of {report.total} arrays of {arguments.init}")
-    return trainer
-
-
-def _estimate(trainer: Any, data: Any, epochs: int) -> str:
-    """What the run will cost, measured on a step."""
-    from ..data.memory import free_memory
-    from ..training import measure_step
-
-    cost, steps = measure_step(trainer, data), int(data.cardinality())
-    epoch = cost.seconds * steps / 60
-    free = free_memory()
-    left = "" if free is None else f", {free / 2**30:.3g} GiB are free beside it"
-    return (f"estimate: {cost.seconds:.3g} s a step, {epoch:.3g} min an epoch of {steps}, {epoch * epochs / 60:.3g} h for "
-            f"{epochs} epochs, without validation; {cost.memory / 2**30:.3g} GiB of memory{left}")
-
-
-def _callbacks(arguments: argparse.Namespace, out: Path, trainer: Any, validation: Any) -> list[Any]:
-    """What the command line asks for besides the state, the best weights and the progress."""
-    import keras
-
-    from ..errors import ResourceError, UsageError
-    from ..training.recipes import GeneratorFirst, SaveEveryEpoch
-    from ..weights import save_legacy_weights
-    from .strips import Strips
-
-    logs = out / "tensorboard" if arguments.tensorboard else None
-    chosen: list[Any] = [Strips(out, validation, logs)]
-    if arguments.generator_first and not hasattr(trainer, "adversarial"):
-        raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
-    if arguments.generator_first:
-        chosen.append(GeneratorFirst(arguments.generator_first))
-    if arguments.keep_epochs:
-        chosen.append(SaveEveryEpoch(out, save_legacy_weights))
-    if arguments.tensorboard:
-        if not importlib.util.find_spec("tensorboard"):
-            raise ResourceError('--tensorboard needs the package tensorboard: pip install "tfrecon[tensorboard]".')
-        chosen.append(keras.callbacks.TensorBoard(str(logs)))
-    return chosen
 
 
 def baseline_ssim(dataset: Any, magnitude: Any = lambda images: images, do_nothing: Any = lambda images: images) -> float:

@@ -41,7 +41,7 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
                         help="any other option of the model, as ngf=32; may be repeated")
     parser.add_argument("--visits", type=count, default=1, metavar="N", help="how often an epoch visits each slice (1)")
     parser.add_argument("--jit", choices=sorted(_JIT), default="auto", help="XLA; auto: on with a GPU (auto)")
-    parser.add_argument("--target", metavar="KEY", 
+    parser.add_argument("--target", metavar="KEY",
                         help='targets (reconstruction_esc; images: reconstruction_rss; CT: hu), "kspace" to compute them')
     parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size; GANs: 256)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")

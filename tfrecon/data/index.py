@@ -194,7 +194,8 @@ def _known_layout(file: h5py.File, names: set[str]) -> str:
     if "#refs#" in names:
         return "this looks like a MATLAB file: name its k-space with --key"
     if any(name.startswith(("reconstruction", "recon_")) for name in names):
-        return "it holds images only, as a result of reconstruct does: it can be evaluated but not reconstructed"
+        return ("it holds images only, as a result of reconstruct does: they can be evaluated, and enlarged by four with --model "
+                "srrescycgan, but not reconstructed")
     return "name its k-space with --key"
 
 

@@ -29,8 +29,11 @@ def bce(y_true: Any, y_pred: Any) -> Any:
 
 
 def bce_logits(y_true: Any, y_pred: Any) -> Any:
-    """Binary cross entropy of logits `y_pred`. Seed 001 feeds it probabilities, which squashes twice."""
-    return ops.mean(ops.relu(y_pred) - y_pred * y_true + ops.softplus(-ops.abs(y_pred)))
+    """Binary cross entropy of logits `y_pred`. Seed 001 feeds it probabilities, which squashes twice.
+
+    Without the usual relu and abs, whose derivatives at a logit of exactly 0 would give -y_true instead of 0.5 - y_true.
+    """
+    return ops.mean(y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred))
 
 
 def kldiv(y_true: Any, y_pred: Any) -> Any:

@@ -98,16 +98,28 @@ def evaluate_folder(
 
 def evaluate_superres(predictions: Any, targets: Any, target: str | None = None, key: str = "reconstruction") -> Evaluation:
     """As `evaluate_folder` for enlarged images: the baseline is the target reduced by four and enlarged by bicubic
-    interpolation; target None: reconstruction_rss, else reconstruction_esc.
+    interpolation; target None: reconstruction_rss, else reconstruction_esc, else reconstruction.
     """
-    keys = (target, TARGET_KEYS[::-1])
-    return _compare("bicubic", lambda *paths_and_truth: bicubic(paths_and_truth[2]), (predictions, targets), keys, key)
+    keys = (target, (*TARGET_KEYS[::-1], "reconstruction"))
+    return _compare("bicubic", lambda *paths_and_truth: bicubic(paths_and_truth[2]), (predictions, targets), keys, key,
+                    _same_size)
+
+
+def _same_size(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The prediction; DataError for another size, of which the middle would be another part of the picture."""
+    if truth.shape != prediction.shape:
+        raise DataError(f"the target is {truth.shape}, the prediction {prediction.shape}; enlarge the small images that belong "
+                        "to the target, or the target itself reduced first (--reduce)")
+    return prediction
 
 
 def _compare(
-    baseline: str, do_nothing: DoNothing, folders: tuple[Any, Any], target: tuple[str | None, Sequence[str]], key: str
+    baseline: str, do_nothing: DoNothing, folders: tuple[Any, Any], target: tuple[str | None, Sequence[str]], key: str,
+    match: Callable[[np.ndarray, np.ndarray], np.ndarray] = match_target,
 ) -> Evaluation:
-    """Every target volume against the prediction of the same relative name; target: the key, or those to look for."""
+    """Every target volume against the prediction of the same relative name; target: the key, or those to look for; match
+    takes target and prediction and returns the prediction in the target's size.
+    """
     predictions, targets = folders
     found = {name: path for path, name in find_files(predictions)[0]}
     wanted, skipped = find_files(targets)
@@ -126,7 +138,7 @@ def _compare(
             result.unreadable.append(name)
             continue
         try:
-            _evaluate_one(result, name, truth, match_target(truth, prediction), (found[name], path), do_nothing)
+            _evaluate_one(result, name, truth, match(truth, prediction), (found[name], path), do_nothing)
         except DataError as error:
             result.failed[name] = str(error)
     return result

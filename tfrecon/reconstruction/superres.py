@@ -14,13 +14,14 @@ import numpy as np
 
 from ..data import SliceReader, check_folder, is_complete, save_reconstruction
 from ..data.memory import check_slices_fit
-from ..data.superres import MagnitudeIndex, MagnitudeVolume, Scale, check_value_range, choose_scale
+from ..data.superres import MagnitudeIndex, MagnitudeVolume, Scale, check_value_range, choose_scale, trusted_maximum
 from ..errors import DataError, UsageError
 from ..transforms import reduce_by_four, resize_bicubic
 from .folder import Outcome, check_existing, check_no_inputs_inside, check_same_run, check_targets, each_volume
 from .tiles import Model, apply_padded, apply_tiled
 
 FACTOR = 4
+_SMALLEST = 8
 # float32 features of 64 channels at the large size, eight of them alive at once: what the published generator needs.
 _BYTES_PER_PIXEL = FACTOR**2 * 4 * 64 * 8
 
@@ -48,6 +49,9 @@ class SuperresSettings:
 
     def __post_init__(self) -> None:
         check_value_range(self.value_range)
+        if self.tile is not None and self.tile < _SMALLEST:
+            raise UsageError(f"The tile must have a side of at least {_SMALLEST} pixels of the small image, received "
+                             f"{self.tile}.")
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise UsageError(f"The batch size must be a whole number of at least 1, received {self.batch_size!r}.")
 
@@ -57,12 +61,14 @@ class SuperresSettings:
                 **self.attributes}
 
 
-def enlarge_volume(volume: MagnitudeVolume, reader: SliceReader, model: Model, settings: SuperresSettings) -> np.ndarray:
+def enlarge_volume(
+    volume: MagnitudeVolume, reader: SliceReader, model: Model, settings: SuperresSettings
+) -> tuple[np.ndarray, str]:
     """Every slice of a volume through the model.
 
     Returns:
         float32 (slices, 4 H, 4 W) in the file's units, (slices, H, W) where the images were reduced first; an empty slice
-        stays empty.
+        stays empty. And a note on what was special, or "".
 
     Raises:
         DataError: a slice is unreadable or not finite, memory is short, or the model returned something else than images of
@@ -70,8 +76,9 @@ def enlarge_volume(volume: MagnitudeVolume, reader: SliceReader, model: Model, s
     """
     _check_memory(volume, settings)
     slices = [reader.target(volume, i) for i in range(volume.slices)]
-    largest = max(float(values.max()) for values in slices)
-    scales = [choose_scale(settings.value_range, volume, values, lambda: largest) for values in slices]
+    maxima = [float(values.max()) for values in slices]
+    largest, note = trusted_maximum(volume, maxima[len(maxima) // 2], lambda: max(maxima))
+    scales = [choose_scale(settings.value_range, values, lambda: largest) for values in slices]
     inputs = [_small(scale.to_network(values), settings) for values, scale in zip(slices, scales)]
     parts = []
     for start in range(0, len(inputs), settings.batch_size):
@@ -80,15 +87,17 @@ def enlarge_volume(volume: MagnitudeVolume, reader: SliceReader, model: Model, s
     output = np.stack(parts)
     if not np.isfinite(output).all():
         raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
-    return output[:, : volume.height, : volume.width] if settings.reduce else output
+    output = output[:, : volume.height, : volume.width] if settings.reduce else output
+    return output, note if settings.value_range == "volume" else ""
 
 
 def _check_memory(volume: MagnitudeVolume, settings: SuperresSettings) -> None:
-    """Estimate first: the features of a batch, and the result, for each pixel of the volume's slices."""
-    at_once = min(settings.tile**2 / (volume.height * volume.width), 1.0) if settings.tile else 1.0
-    features = _BYTES_PER_PIXEL * settings.batch_size * at_once
-    result = 3 * 4 * FACTOR**2 * volume.slices
-    check_slices_fit([volume], int(features + result) // (FACTOR**2 if settings.reduce else 1))
+    """Estimate first: the features of a batch, the slices and the result."""
+    own = volume.height * volume.width
+    small = own / FACTOR**2 if settings.reduce else own
+    at_once = min(settings.tile**2, small) if settings.tile else small
+    needed = _BYTES_PER_PIXEL * at_once * min(settings.batch_size, volume.slices) + 3 * 4 * FACTOR**2 * small * volume.slices
+    check_slices_fit([volume], needed / own)
 
 
 def _small(image: np.ndarray, settings: SuperresSettings) -> np.ndarray:
@@ -100,10 +109,15 @@ def _enlarged(
 ) -> list[np.ndarray]:
     """A batch through the model, in the file's units."""
     images = np.stack(inputs)[..., None]
+    height, width = images.shape[1:3]
+    # Some generators look at their surroundings by mirroring, which a tiny image is too small for.
+    images = np.pad(images, [(0, 0), *((0, max(_SMALLEST - n, 0)) for n in (height, width)), (0, 0)], mode="edge")
     if settings.tile is None:
         output = apply_padded(model, images, 1, FACTOR)
     else:
-        output = apply_tiled(model, images, 1, settings.tile, settings.overlap, FACTOR)
+        shared = min(settings.overlap, (settings.tile - 1) // 2)
+        output = apply_tiled(model, images, 1, settings.tile, shared, FACTOR)
+    output = output[:, : FACTOR * height, : FACTOR * width]
     grey = output.astype(np.float64).mean(axis=-1).astype(np.float32)
     # Whatever a network makes of nothing, the result is 0.
     return [scale.from_network(image) if values.any() else np.zeros_like(image)
@@ -159,8 +173,9 @@ def enlarge_folder(
         return path if resume and is_complete(path, volume.slices) else None
 
     def make(volume: MagnitudeVolume) -> tuple[Path, str]:
-        output = enlarge_volume(volume, reader, model, settings)
-        return save_reconstruction(targets[volume.name], output, attributes=settings.facts()), _notes(volume, reader)
+        output, note = enlarge_volume(volume, reader, model, settings)
+        path = save_reconstruction(targets[volume.name], output, attributes=settings.facts())
+        return path, "; ".join(filter(None, (*volume.notes, note, _notes(volume, reader))))
 
     for path in filter(None, map(complete, index.volumes)):
         check_same_run(path, settings.facts())

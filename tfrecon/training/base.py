@@ -16,17 +16,19 @@ import tensorflow as tf
 
 from ..errors import UsageError
 
-_SMALL, _LARGE = 1e-2, 1e3
-
 
 class Trainer(keras.Model):
     """Base of the training classes.
 
     Subclasses set `_optimizer_names` (attribute name of each optimizer; the first is also Keras' `optimizer`) and
-    implement `variables_of(name)`, the trainable variables that optimizer owns.
+    implement `variables_of(name)`, the trainable variables that optimizer owns. Where their images are not about 1, they say
+    between which bounds the largest of a batch is expected, and what to do about others.
     """
 
     _optimizer_names: Sequence[str] = ()
+    _expected_range = (1e-2, 1e3)
+    _range_advice = ('the networks here expect about 1. Use scaling="zero_filled_max", or divide the images yourself and '
+                     "keep the factor.")
 
     def variables_of(self, optimizer_name: str) -> list:
         raise AttributeError(f"{type(self).__name__} does not say which variables {optimizer_name} owns.")
@@ -96,7 +98,7 @@ class Trainer(keras.Model):
         first = first_images(x)
         if first is not None:
             self.check_channels(first)
-            warn_about_range(first)
+            warn_about_range(first, self._expected_range, self._range_advice)
         # Keras warns about its own default when the data are a Dataset, which has its order already.
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
         return super().fit(x, *args, **kwargs)
@@ -112,7 +114,7 @@ class Trainer(keras.Model):
                 raise ValueError(f"predict takes (N, H, W, channels), received shape {x.shape}. Add the missing axes.")
             self.check_channels(x)
             if len(x) == 0:
-                return np.zeros(x.shape, np.float32)
+                return np.zeros((0, *self(keras.Input(x.shape[1:])).shape[1:]), self.variable_dtype)
         return super().predict(x, *args, **kwargs)
 
     def check_channels(self, x: np.ndarray) -> None:
@@ -127,12 +129,8 @@ def first_images(x: Any) -> np.ndarray | None:
     return np.asarray(x) if isinstance(x, (np.ndarray, tf.Tensor)) else None
 
 
-def warn_about_range(x: np.ndarray) -> None:
-    """Warn when the largest magnitude is below 1e-2 or above 1e3: such data train to nothing."""
-    largest = float(np.max(np.abs(x))) if x.size else 0.0
-    if largest and not _SMALL <= largest <= _LARGE:
-        warnings.warn(
-            f"The inputs' largest magnitude is {largest:.3g}, outside {_SMALL:g}..{_LARGE:g}: the networks here expect "
-            'about 1. Use scaling="zero_filled_max", or divide the images yourself and keep the factor.',
-            stacklevel=3,
-        )
+def warn_about_range(x: np.ndarray, expected: tuple[float, float], advice: str) -> None:
+    """Warn when the largest magnitude is outside `expected`: such data train to nothing."""
+    largest, (low, high) = float(np.max(np.abs(x))) if x.size else 0.0, expected
+    if largest and not low <= largest <= high:
+        warnings.warn(f"The inputs' largest magnitude is {largest:.3g}, outside {low:g}..{high:g}: {advice}", stacklevel=3)

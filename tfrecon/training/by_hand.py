@@ -96,12 +96,11 @@ def _convolution(x: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     @tf.custom_gradient
     def run(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            kept = _after(upstream, x)
-            turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
             around = [[n, n] for n in (0, tall - 1 - rows, wide - 1 - columns, 0)]
-            by_x = tf.nn.conv2d(upstream, turned, 1, around)
-            upstream = tf.pad(upstream, [*around[:1], [0, 0], *around[2:]])
-            return by_x, _by_kernel(tf.pad(kept, [[0, 0], [rows, rows], [0, 0], [0, 0]]), upstream, tall, wide)
+            padded_x = tf.pad(_after(upstream, x), [[0, 0], [rows, rows], [0, 0], [0, 0]])
+            by_kernel = _by_kernel(padded_x, tf.pad(upstream, [*around[:1], [0, 0], *around[2:]]), tall, wide)
+            turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
+            return tf.nn.conv2d(_after(by_kernel, upstream), turned, 1, around), by_kernel
 
         return tf.nn.conv2d(x, kernel, 1, padding), gradients
 

@@ -1,19 +1,18 @@
-"""What the pairs of a generator and a critic share: two optimizers, validation scores, saving."""
+"""What the pairs of a generator and a critic share: two optimizers, the range of their images, saving."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
-from keras import ops
 
 from .. import losses
 from ..errors import UsageError
-from .base import Trainer
+from .image_trainer import ImageTrainer
 from .schedules import per_update
 
 
-class GAN(Trainer):
+class GAN(ImageTrainer):
     """Base of the training classes with one generator and one critic.
 
     Subclasses implement `train_step` and `default_optimizer`, name their logs in `_log_names` and their own constructor
@@ -34,7 +33,6 @@ class GAN(Trainer):
         super().__init__(**kwargs)
         self.generator, self.discriminator, self.symmetric = generator, discriminator, bool(symmetric)
         self.train_metrics = [keras.metrics.Mean(name=name) for name in self._log_names]
-        self.test_metrics = [keras.metrics.Mean(name=name) for name in ("ssim", "psnr", "l1")]
 
     def default_optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """The published optimizer, one new object for each network."""
@@ -69,56 +67,19 @@ class GAN(Trainer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.full_precision(self.generator(inputs, training=training))
 
-    def full_precision(self, x: Any) -> Any:
-        """What losses see: float32 also under a mixed policy."""
-        return ops.cast(x, self.variable_dtype)
-
     def check_channels(self, x: Any) -> None:
         wanted = self.generator.input_shape[-1]
         if x.shape[-1] != wanted:
             raise ValueError(f"Expected images with {wanted} channels, received shape {x.shape}. Repeat a grey image "
                              f"with np.repeat(x, {wanted}, -1), or build the model for {x.shape[-1]}.")
 
-    def prepare_losses(self) -> None:
-        """Build what a loss owns now, so that missing weights are told before the first step, and outside its graph."""
-        content = getattr(self, "content", None)
-        if isinstance(content, losses.PerceptualLoss):
-            with self.distribute_strategy.scope():
-                content.features  # noqa: B018 built at the first use
-
-    def make_train_function(self, force: bool = False) -> Any:
-        self.prepare_losses()
-        return super().make_train_function(force)
-
-    def log(self, *values: Any) -> dict[str, Any]:
-        """Update the training metrics in their order and return all of them."""
-        for metric, value in zip(self.train_metrics, values, strict=True):
-            metric.update_state(value)
-        return {m.name: m.result() for m in self.train_metrics}
+    def losses_in_use(self) -> tuple:
+        return (getattr(self, "content", None),)
 
     def magnitude_of(self, images: Any) -> Any:
         """Images as scores are taken on: (N, H, W, 1), [0, 1] for symmetric systems, equal channels averaged."""
         images = self.full_precision(images)
-        images = (images + 1.0) / 2.0 if self.symmetric else images
-        return ops.mean(images, axis=-1, keepdims=True)
-
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """val_ssim, val_psnr, val_l1, means over slices, in inference mode.
-
-        With the facts of `create_paired_dataset(..., metadata=True)` the data range is theirs: the volume's maximum for
-        MRI (fastMRI's), the window for CT. Without them each target slice's own maximum has to serve, which gives lower
-        numbers; `tfrecon evaluate` is the judge.
-        """
-        image, target = data[0], data[1]
-        facts = data[2] if len(data) > 2 and isinstance(data[2], dict) else {}
-        values, judged = self.scores(self(image, training=False), target, facts.get("data_range"))
-        for metric, value in zip(self.test_metrics, values):
-            metric.update_state(value, sample_weight=judged)
-        return {m.name: m.result() for m in self.test_metrics}
-
-    def scores(self, output: Any, target: Any, data_range: Any = None) -> tuple[tuple[Any, Any, Any], Any]:
-        """`slice_scores` of what `magnitude_of` makes of the images."""
-        return slice_scores(self.magnitude_of(output), self.magnitude_of(target), data_range)
+        return super().magnitude_of((images + 1.0) / 2.0 if self.symmetric else images)
 
     def own_config(self) -> dict[str, Any]:
         """The subclass's constructor arguments besides the networks."""
@@ -128,26 +89,6 @@ class GAN(Trainer):
         serialize = keras.saving.serialize_keras_object
         networks = {"generator": serialize(self.generator), "discriminator": serialize(self.discriminator)}
         return {**super().get_config(), **networks, **self.own_config()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> GAN:
-        nested = {k: keras.saving.deserialize_keras_object(v) for k, v in config.items()
-                  if isinstance(v, dict) and "class_name" in v}
-        return cls(**{**config, **nested})
-
-
-def slice_scores(output: Any, target: Any, data_range: Any = None) -> tuple[tuple[Any, Any, Any], Any]:
-    """((SSIM, PSNR, L1), weight), each (N,), of grey images (N, H, W, 1).
-
-    `data_range` (N,) is the volumes'; None takes each target's own maximum. The weight is 0 for black ones, which have none.
-    """
-    data_range = ops.max(target, axis=(1, 2, 3)) if data_range is None else data_range
-    judged = ops.cast(data_range > 0, "float32")
-    data_range = ops.where(data_range > 0, data_range, ops.ones_like(data_range))
-    error = ops.mean(ops.square(output - target), axis=(1, 2, 3))
-    psnr = 10.0 * ops.log10(ops.square(data_range) / ops.maximum(error, 1e-20))
-    l1 = ops.mean(ops.abs(target - output), axis=(1, 2, 3))
-    return (losses.ssim_per_image(target, output, data_range), psnr, l1), judged
 
 
 def content_function(content: Any) -> Any:

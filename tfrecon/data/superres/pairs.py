@@ -94,7 +94,7 @@ def superres_pairs(
 
         _check_nan_of_shards(nan)
         return _to_pairs(shard_batches(stream), metadata)
-    stream.check_first_slice()
+    stream.trust_maxima()
     return _pipeline(stream)
 
 

@@ -16,7 +16,6 @@ import tensorflow as tf
 from ...errors import DataError, UsageError
 from ...hdf5 import shown
 from ..batching import batched
-from .shard_plan import WRONG
 from .shard_records import RecordReader
 from .stream import SuperresStream
 
@@ -115,15 +114,12 @@ def _check_first_record(path: str, reader: RecordReader) -> None:
     try:
         with tf.device("CPU:0"):
             (record,) = _open(path).take(1)
-            stated, maximum = (float(value) for value in reader.values(reader.parse(record))[1:])
+            reader.values(reader.parse(record))
     except (tf.errors.OpError, ValueError) as error:
         found = re.search(r"assertion failed: \[DataError: (.*?)\]", str(error))
         reason = found[1] if found else str(error).splitlines()[0]
         raise DataError(f"{shown(path)}: its first record cannot be used ({reason}); copy it anew, or convert the data "
                         "again") from error
-    if reader.value_range == "volume" and maximum > WRONG * stated > 0:
-        raise DataError(f"{shown(path)}: the attribute max of its first volume is {stated:.4g}, its slices reach "
-                        f'{maximum:.4g}: the attribute belongs to other images. Take value_range="slice".')
 
 
 def _open(path: Any) -> Any:

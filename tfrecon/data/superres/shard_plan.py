@@ -9,10 +9,9 @@ from ...errors import DataError, NonFiniteError, UsageError
 from ..find import Skipped, reasons, skip
 from ..slices import SliceReader
 from .shard_manifest import LARGEST_COUNT
-from .value_range import stated_maximum
+from .value_range import trusted_maximum
 from .volumes import MagnitudeIndex, MagnitudeVolume
 
-WRONG = 2.0  # a stated maximum that is exceeded so many times belongs to other images
 _SHARD_BYTES = 2**27
 
 
@@ -55,13 +54,11 @@ def _survey(volume: MagnitudeVolume, reader: SliceReader, strict: bool) -> Surve
             if strict or replaced == volume.slices:
                 raise
             maxima.append(0.0)  # not a maximum: the other slices decide
-    maximum, stated, notes = max(maxima), stated_maximum(volume), list(volume.notes)
+    maximum, notes = max(maxima), list(volume.notes)
+    stated, note = trusted_maximum(volume, maxima[volume.slices // 2] or maximum, lambda: maximum)
     if replaced:
         notes.append(f"{replaced} of {volume.slices} slices have NaN or infinity; the nearest finite one replaces each")
-    if stated is not None and maximum > WRONG * stated:
-        notes.append(f"its attribute max is {stated:.4g}, its slices reach {maximum:.4g}: of other images; train with the "
-                     "value range slice")
-    return Surveyed(volume, maximum, maximum if stated is None else stated, tuple(notes))
+    return Surveyed(volume, maximum, stated, (*notes, *filter(None, [note])))
 
 
 def check_count(shards: int | None, volumes: Sequence[MagnitudeVolume]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,10 @@ from ...transforms import crop_or_pad
 from ..slices import SliceReader
 from ..splits import Sample
 from ..stream import EpochClock, FiniteSlices
-from .value_range import LARGEST, Scale, choose_scale, stated_maximum
+from .value_range import Scale, choose_scale, stated_maximum, trusted_maximum
 from .volumes import MagnitudeIndex, MagnitudeVolume
 
 _NOBODY = -1  # fills up the row of an incomplete batch
-_WRONG = 2.0  # a stated maximum that a slice exceeds so many times belongs to other images
 
 
 @dataclass
@@ -44,6 +44,7 @@ class SuperresStream:
 
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
+        self._trusted: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
@@ -105,7 +106,7 @@ class SuperresStream:
         return values[top : top + self.patch, left : left + self.patch]
 
     def _scale(self, number: int, values: np.ndarray) -> Scale:
-        return choose_scale(self.value_range, self.index.volumes[number], values, lambda: self._maximum(number))
+        return choose_scale(self.value_range, values, lambda: self._trusted.get(number) or self._maximum(number))
 
     def _maximum(self, number: int) -> float:
         """The largest value of a volume, read once."""
@@ -122,12 +123,15 @@ class SuperresStream:
                 raise
             return 0.0  # not a maximum: the other slices decide
 
-    def check_first_slice(self) -> None:
-        """Refuse a stated maximum that the middle slice of the first volume shows to be that of other images."""
-        number = self.samples[0][0]
-        volume = self.index.volumes[number]
-        values = self._slice(number, volume.slices // 2)
-        if self.value_range == "volume" and self._scale(number, values).to_network(values).max() > _WRONG * LARGEST:
-            raise DataError(f"{shown(volume.name)}: its attribute max is {stated_maximum(volume):.4g}, its slice "
-                            f"{volume.slices // 2} reaches {values.max():.4g}: the attribute belongs to other images. "
-                            'Correct or remove it, or take value_range="slice".')
+    def trust_maxima(self) -> None:
+        """Look at what the volumes state as their maximum, warning of what is not believed, and at one slice at least: what
+        cannot be read is told better now than by TensorFlow.
+        """
+        self._slice(*self.samples[0])
+        for number in sorted({number for number, _ in self.samples}):
+            volume = self.index.volumes[number]
+            if self.value_range == "volume" and stated_maximum(volume) is not None:
+                middle = float(self._slice(number, volume.slices // 2).max())
+                self._trusted[number], note = trusted_maximum(volume, middle, lambda number=number: self._maximum(number))
+                if note:
+                    warnings.warn(f"{shown(volume.name)}: {note}.", stacklevel=4)

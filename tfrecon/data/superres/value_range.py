@@ -14,6 +14,7 @@ from .volumes import MagnitudeVolume
 
 LARGEST = 255.0
 VALUE_RANGES = ("volume", "slice", "raw")
+_DOUBTFUL = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,34 @@ def stated_maximum(volume: MagnitudeVolume) -> float | None:
     return float(value) if usable else None
 
 
-def choose_scale(
-    value_range: str, volume: MagnitudeVolume, image: np.ndarray, maximum: Callable[[], float]
-) -> Scale:
+def trusted_maximum(volume: MagnitudeVolume, middle: float, maximum: Callable[[], float]) -> tuple[float, str]:
+    """(the maximum a volume is scaled by, a note): the attribute `max`, unless the images show it to be that of others.
+
+    fastMRI states the maximum of one of its reconstructions, which those of another kind exceed or miss by little.
+
+    Args:
+        middle: largest value of the middle slice, which says enough for most volumes. maximum: gives that of the volume,
+            where there is no attribute or it is in doubt.
+    """
+    stated = stated_maximum(volume)
+    if stated is None:
+        return maximum(), ""
+    if stated / _DOUBTFUL <= middle <= stated * _DOUBTFUL or (middle < stated and maximum() >= stated / _DOUBTFUL):
+        return stated, ""
+    return maximum(), (f"its attribute max is {stated:.4g}, its images reach {maximum():.4g}: it belongs to other images, "
+                       "and the real maximum is used")
+
+
+def choose_scale(value_range: str, image: np.ndarray, maximum: Callable[[], float]) -> Scale:
     """The scale of one slice under a value range, see `superres_pairs`.
 
     Args:
-        image: the slice. maximum: gives the volume's largest value where its file does not state it.
+        image: the slice. maximum: gives what the volume is scaled by.
     """
     if value_range == "raw":
         return Scale(1.0)
     if value_range == "slice":
         low, high = float(image.min()), float(image.max())
         return Scale((high - low) / LARGEST if high > low else 1.0, low)
-    stated = stated_maximum(volume)
-    largest = maximum() if stated is None else stated
+    largest = maximum()
     return Scale(largest / LARGEST) if largest > 0 else Scale(1.0)

@@ -1,0 +1,78 @@
+"""What `train` trains with: the model as the arguments describe it, its callbacks, and what the run will cost."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from .options import say
+from .tasks import Task
+from .training_options import jit_compile, learning_rate, model_options
+
+
+def build_options(task: Task, side: int | None) -> dict[str, Any]:
+    """What the model is built with besides its preset; `side` is that of the training images."""
+    given = model_options(task.arguments)
+    return {"image_shape": (side, side, task.record.channels), **given} if task.record.patch else given
+
+
+def build_trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
+    """The compiled training model, with the weights of --init; `steps` are those of an epoch."""
+    from ..zoo import create
+
+    arguments = task.arguments
+    rate = learning_rate(arguments, task.record, steps)
+    trainer = create(arguments.model, preset=arguments.preset, jit_compile=jit_compile(arguments),
+                     **{**options, "learning_rate": rate})
+    if arguments.init:
+        from ..weights import load_weights
+
+        report = load_weights(trainer.generator, arguments.init)
+        say(f"begins with {report.loaded} of {report.total} arrays of {arguments.init}")
+    return trainer
+
+
+def estimate(trainer: Any, data: Any, epochs: int) -> str:
+    """What the run will cost, measured on a step."""
+    from ..data.memory import free_memory
+    from ..training import measure_step
+
+    cost, steps = measure_step(trainer, data), int(data.cardinality())
+    epoch = cost.seconds * steps
+    free = free_memory()
+    left = "" if free is None else f", {free / 2**30:.3g} GiB are free beside it"
+    return (f"estimate: {cost.seconds:.3g} s a step, {_duration(epoch)} an epoch of {steps}, {_duration(epoch * epochs)} for "
+            f"{epochs} epochs, without validation; {cost.memory / 2**30:.3g} GiB of memory{left}")
+
+
+def _duration(seconds: float) -> str:
+    unit, length = next((u, n) for u, n in (("h", 3600), ("min", 60), ("s", 1)) if seconds >= n or n == 1)
+    return f"{seconds / length:.3g} {unit}"
+
+
+def build_callbacks(arguments: argparse.Namespace, out: Path, trainer: Any, validation: Any) -> list[Any]:
+    """What the command line asks for besides the state, the best weights and the progress."""
+    import keras
+
+    from ..errors import ResourceError, UsageError
+    from ..training.recipes import GeneratorFirst, SaveEveryEpoch
+    from ..weights import save_legacy_weights
+    from .strips import Strips
+
+    logs = out / "tensorboard" if arguments.tensorboard else None
+    chosen: list[Any] = [Strips(out, validation, logs)]
+    if arguments.generator_first and not hasattr(trainer, "adversarial"):
+        raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
+    if arguments.generator_first:
+        chosen.append(GeneratorFirst(arguments.generator_first))
+    if arguments.keep_epochs and not hasattr(trainer, "discriminator"):
+        raise UsageError(f"--keep-epochs is for models of one generator and one critic, received --model {arguments.model}.")
+    if arguments.keep_epochs:
+        chosen.append(SaveEveryEpoch(out, save_legacy_weights))
+    if arguments.tensorboard:
+        if not importlib.util.find_spec("tensorboard"):
+            raise ResourceError('--tensorboard needs the package tensorboard: pip install "tfrecon[tensorboard]".')
+        chosen.append(keras.callbacks.TensorBoard(str(logs)))
+    return chosen
