@@ -72,7 +72,7 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(
     assert "stopping after this step; press Ctrl-C again to stop at once" in stopped.err
     state = "checkpoint/state-00001-0000002.weights.h5"
     assert state in stopped.err.splitlines()[-1]
-    assert results(out) == [state, "generator.weights.h5", "history.json", "settings.json"]
+    assert results(out) == [state, "generator.weights.h5", "history.json", "settings.json", "strips/epoch-00001.png"]
     line = shlex.split(stopped.err.rsplit("go on with: ", 1)[1])
     assert line[:3] == ["tfrecon", "train", "--resume"] and "--overwrite" not in line
     resumed = call(capsys, *line[1:])

@@ -46,7 +46,8 @@ def test_rows_4_15_16_17_26_38_74_a_run_over_odd_slices(capsys, caplog, data, tm
     history = json.loads((out / "history.json").read_text())
     assert len(history) == 2 and all(np.isfinite(v) for epoch in history for v in epoch.values())
     assert results(out) == ["checkpoint/state-00002-0000000.weights.h5", "curves.png",
-                            "generator.weights.h5", "history.json", "run.json", "settings.json"]
+                            "generator.weights.h5", "history.json", "run.json", "settings.json",
+                            "strips/epoch-00001.png", "strips/epoch-00002.png"]
     state = arrays(out / "checkpoint" / states(out)[0])
     iterations = [v[()] for v in state.values() if v.shape == () and v.dtype.kind in "iu"]
     used = json.loads((out / "run.json").read_text())["data"]["train"]

@@ -6,14 +6,14 @@ convolution copy the image once for each of the kernel's elements, or under XLA 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-_BAND = 64  # image rows in one matrix product of a kernel's gradient, which bounds the copies it needs
+_BAND = 160  # image rows in one matrix product of a kernel's gradient, which bounds the copies it needs
 _FULL = ("float32", "float64")
 
 
@@ -22,6 +22,19 @@ def twin_of(model: keras.Model) -> keras.Model:
     if not isinstance(model, keras.Function):
         return model
     return keras.models.clone_model(model, clone_function=_by_hand)
+
+
+def after(done: Sequence[tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    """x, unchanged, but not before all of `done` are there.
+
+    Graphs compute whatever they can as soon as they can, and XLA in an order of its own: both would make copies in the
+    forward pass and keep them, and merge a network's second pass with its first. Only the flow of data holds them back. So
+    a number is added that is 0, which they cannot know: it is 1e-30, which changes no image, if `done` is not finite.
+    """
+    if not done or tf.executing_eagerly():
+        return x
+    seen = tf.add_n([tf.cast(tf.reshape(tensor, [-1])[0], "float32") for tensor in done])
+    return x + tf.cast(tf.where(tf.math.is_finite(seen), 0.0, 1e-30), x.dtype)
 
 
 class Twins:
@@ -96,11 +109,10 @@ def _convolution(x: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     @tf.custom_gradient
     def run(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            around = [[n, n] for n in (0, tall - 1 - rows, wide - 1 - columns, 0)]
-            padded_x = tf.pad(_after(upstream, x), [[0, 0], [rows, rows], [0, 0], [0, 0]])
-            by_kernel = _by_kernel(padded_x, tf.pad(upstream, [*around[:1], [0, 0], *around[2:]]), tall, wide)
-            turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
-            return tf.nn.conv2d(_after(by_kernel, upstream), turned, 1, around), by_kernel
+            above, beside = tall - 1 - rows, wide - 1 - columns
+            by_kernel = _by_kernel(_padded(after([upstream], x), rows, 0), _padded(upstream, 0, beside), tall, wide)
+            turned = after([by_kernel], tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
+            return tf.nn.conv2d(upstream, turned, 1, _around(above, beside)), by_kernel
 
         return tf.nn.conv2d(x, kernel, 1, padding), gradients
 
@@ -116,13 +128,21 @@ def _by_kernel(x: tf.Tensor, upstream: tf.Tensor, tall: int, wide: int) -> tf.Te
     bands = []
     for top in range(0, height, _BAND):
         bottom = min(top + _BAND, height)
-        if bands:  # one band's copies at a time
-            x, upstream = (_after(bands[-1], v) for v in (x, upstream))
-        down = tf.concat([x[:, top + i : bottom + i] for i in range(tall)], axis=-1)
-        across = tf.concat([upstream[:, top:bottom, j : j + width] for j in reversed(range(wide))], axis=-1)
+        # One band's copies at a time.
+        own_x, own = (after(bands[-1:], v) for v in (x[:, top : bottom + tall - 1], upstream[:, top:bottom]))
+        down = tf.concat([own_x[:, i : i + bottom - top] for i in range(tall)], axis=-1)
+        across = tf.concat([own[:, :, j : j + width] for j in reversed(range(wide))], axis=-1)
         bands.append(tf.matmul(_as_matrix(down), _as_matrix(across), transpose_a=True))
     kernel = tf.reshape(tf.add_n(bands), (tall, x.shape[-1], wide, upstream.shape[-1]))
     return tf.transpose(kernel, (0, 2, 1, 3))
+
+
+def _padded(x: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    return tf.pad(x, _around(rows, columns))
+
+
+def _around(rows: int, columns: int) -> list[list[int]]:
+    return [[0, 0], [rows, rows], [columns, columns], [0, 0]]
 
 
 def _as_matrix(x: tf.Tensor) -> tf.Tensor:
@@ -139,7 +159,7 @@ def _normalization(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: flo
         scale = inverse * gamma
 
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            centred = _after(upstream, x) - mean
+            centred = x - after([upstream], mean)
             by_beta, by_scale = (_over_pixels(tf.reduce_sum, v) for v in (upstream, upstream * centred))
             count = tf.cast(tf.size(x[0, ..., 0]), x.dtype)
             by_x = scale * (upstream - by_beta / count - centred * (tf.square(inverse) * by_scale / count))
@@ -148,12 +168,6 @@ def _normalization(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: flo
         return x * scale + (beta - mean * scale), gradients
 
     return run(x, gamma, beta)
-
-
-def _after(done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """x, when `done` is there: graphs would make the copies of it in the forward pass and keep them."""
-    with tf.control_dependencies([done]):
-        return tf.identity(x)
 
 
 def _over_pixels(reduce: Callable, x: tf.Tensor) -> tf.Tensor:
@@ -165,8 +179,8 @@ def _rectification(x: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, Callable]
     """Keras' PReLU with alpha (1, 1, C); x alone is kept. At 0 the derivative is 0, as Keras has it."""
 
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        kept = _after(upstream, x)
-        by_x = upstream * (tf.cast(kept > 0, x.dtype) + alpha * tf.cast(kept < 0, x.dtype))
-        return by_x, tf.reduce_sum(upstream * tf.minimum(kept, 0), axis=(0, 1, 2))[None, None]
+        zero = after([upstream], tf.zeros((), x.dtype))
+        by_x = upstream * (tf.cast(x > zero, x.dtype) + alpha * tf.cast(x < zero, x.dtype))
+        return by_x, tf.reduce_sum(upstream * tf.minimum(x, zero), axis=(0, 1, 2))[None, None]
 
     return tf.nn.relu(x) - alpha * tf.nn.relu(-x), gradients

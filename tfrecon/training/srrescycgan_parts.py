@@ -11,6 +11,7 @@ from keras import ops
 
 from .. import losses
 from ..errors import UsageError
+from .by_hand import after
 
 FACTOR = 4
 # The generators' losses in the order of the logs, and the attributes that hold their weights.
@@ -145,14 +146,5 @@ class Gathered:
         return name in self._sums
 
     def waiting(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """The tensors, unchanged, but not before the last part's gradients are there.
-
-        Only the flow of data orders work in graphs and under XLA alike, and keeps them from merging a network's second pass
-        with its first. So a number is added that is 0, which they cannot know: 1e-30, which changes no image, if a
-        gradient was not finite.
-        """
-        if not self._last or tf.executing_eagerly():
-            return dict(tensors)
-        seen = tf.add_n([tf.cast(tf.reshape(gradient, [-1])[0], "float32") for gradient in self._last])
-        nothing = tf.where(tf.math.is_finite(seen), 0.0, 1e-30)
-        return {name: tensor + tf.cast(nothing, tensor.dtype) for name, tensor in tensors.items()}
+        """The tensors, not before the last part's gradients are there; see `by_hand.after`."""
+        return {name: after(self._last, tensor) for name, tensor in tensors.items()}
