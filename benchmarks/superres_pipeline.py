@@ -2,8 +2,8 @@
 
     python benchmarks/superres_pipeline.py [--rounds 5]
 
-Makes ten volumes (36 slices of 320x320 float32, contiguous, random numbers) in a temporary folder. The original's way is
-written plainly from its description: a Python generator reads a volume, repeats each slice to three channels, resizes it
+Makes ten volumes (36 slices of 320x320 float32, contiguous, random numbers) in a temporary folder. The original's way
+is written plainly from its description: a Python generator reads a volume, repeats each slice to three channels, resizes it
 eagerly, and hands both to `from_generator`, interleaved over the files, shuffled in a buffer of 1000 pairs. Every alternative
 is a process of its own; they measure in turns, one pass over the data each time. Memory is what the process has more at its
 peak than after importing TensorFlow.

@@ -35,7 +35,7 @@ class SuperresTask(Task):
         smallest = min(min(size) for size in self.sizes(parts[0]))
         side = self.arguments.crop or min(self.record.patch, smallest // 4 * 4)
         if not self.arguments.crop and side < self.record.patch:
-            say(f"note: training on {side}x{side}, the smallest images are no larger; --crop N pads those below N with zeros")
+            say(f"note: training on {side}x{side}, the smallest images are no larger; --crop N pads those below N")
         return check_side(side, self.record.multiple, least)
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:

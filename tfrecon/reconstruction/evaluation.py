@@ -106,7 +106,7 @@ def evaluate_superres(predictions: Any, targets: Any, target: str | None = None,
 
 
 def _same_size(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The prediction; DataError for another size, of which the middle would be another part of the picture."""
+    """The prediction; DataError for another size, whose middle would be another part of the picture."""
     if truth.shape != prediction.shape:
         raise DataError(f"the target is {truth.shape}, the prediction {prediction.shape}; enlarge the small images that belong "
                         "to the target, or the target itself reduced first (--reduce)")

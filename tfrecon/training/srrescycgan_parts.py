@@ -77,7 +77,6 @@ def check_pair(small: Any, large: Any, critic: keras.Model | None) -> None:
     if targets != tuple(FACTOR * n for n in inputs):
         raise UsageError(f"Expected targets {FACTOR} times the size of the inputs, received inputs {inputs} and targets "
                          f"{targets}. Cut the targets to a multiple of {FACTOR} before they are reduced.")
-    wanted = targets if critic is None else critic.input_shape[1:3]
     if any(n not in (None, side) for n, side in zip(wanted, targets)):
         raise UsageError(f"Expected targets of {wanted}, for which D_HR was built, received {targets}. Cut patches of that "
                          f"size, or build models.srrescycgan.Discriminator_HR for {targets}.")
