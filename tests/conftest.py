@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_left_behind():
+    """Models and graphs of a file go with it: kept, they grow to gigabytes that every later collection walks through."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+    gc.collect()
 
 
 class Case:
@@ -31,16 +42,47 @@ class Case:
         return np.moveaxis(self.arrays[key], 1, -1)
 
     def weights(self, prefix: str = "") -> dict[str, np.ndarray]:
-        spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "recipe.py")
-        recipe = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(recipe)
-        return recipe.from_npz(self.arrays, prefix)
+        return _recipe(GOLDEN / "recipe.py").from_npz(self.arrays, prefix)
+
+
+class FlowCase(Case):
+    """One of golden/flow: they call their meta data `meta` or `meta_json`, and have a recipe of their own."""
+
+    def __init__(self, name: str):
+        self.arrays = np.load(GOLDEN / "flow" / f"{name}.npz")
+        self.meta = json.loads(str(self.arrays["meta" if "meta" in self.arrays else "meta_json"]))
+
+    def weights(self, prefix: str = "w_") -> dict[str, np.ndarray]:
+        return _recipe(GOLDEN / "flow" / "recipe.py").weights_from_npz(self.arrays, prefix)
+
+
+def _recipe(path):
+    spec = importlib.util.spec_from_file_location("golden_recipe", path)
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    return recipe
 
 
 @pytest.fixture
 def golden():
     """`golden("ganno_unet")` loads a case."""
     return Case
+
+
+@pytest.fixture
+def flow():
+    """`flow("modl")` loads a case of golden/flow."""
+    return FlowCase
+
+
+@pytest.fixture
+def tiny_unet(monkeypatch):
+    """The U-Net GAN's generator in this process is six layers, for tests of what commands do around it."""
+    import tiny
+
+    from tfrecon.models import unet_gan
+
+    monkeypatch.setattr(unet_gan, "generator_model", lambda shape, **_: tiny.image_to_image(shape, 2))
 
 
 @pytest.fixture(scope="session")

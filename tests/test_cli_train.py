@@ -9,6 +9,8 @@ from cli_tools import TINY, arrays, as_shown_to_users, call, disc, nan_slice, re
 from tfrecon.errors import TfreconError
 from tfrecon.physics import fft2c
 
+pytestmark = pytest.mark.usefixtures("tiny_unet")
+
 
 @pytest.fixture
 def data(tmp_path):

@@ -37,7 +37,11 @@ LAYERS = [
     (layers.ChannelPReLU, {"initial_slope": 0.1}, [(2, 5, 4, 3)]),
     (layers.WaveletNoise, {}, [(2, 9, 10, 3)]),
     (layers.L2BallProjection, {"initial_alpha": -1.0}, [(2, 5, 4, 3), (2,)]),
+    (layers.SoftThreshold, {"threshold": 0.3}, [(2, 5, 4, 3)]),
+    (layers.KeepLargest, {"count": 7}, [(2, 5, 4, 3)]),
+    (layers.UnusedScalar, {"weight_name": "l2lam"}, [(2, 5, 4, 3)]),
 ]
+ELSEWHERE = {"DataConsistency"}  # complex inputs by name: tests/test_data_consistency.py
 
 
 @pytest.mark.parametrize("cls, config, shapes", LAYERS, ids=lambda x: getattr(x, "__name__", None))
@@ -56,7 +60,7 @@ def test_layer_laws(cls, config, shapes):
 
 
 def test_every_layer_is_under_the_laws():
-    assert {cls.__name__ for cls, _, _ in LAYERS} == {
+    assert {cls.__name__ for cls, _, _ in LAYERS} | ELSEWHERE == {
         name for name in layers.__all__ if inspect.isclass(getattr(layers, name))}
 
 
@@ -87,6 +91,16 @@ def test_upsampling_and_its_written_out_gradient_equal_tensorflows_kernel(shape)
 
 def test_upsampling_of_one_pixel_repeats_it():
     np.testing.assert_array_equal(layers.AlignCornersUpSampling2D()(np.full((1, 1, 1, 1), 3.0)), np.full((1, 2, 2, 1), 3.0))
+
+
+def test_shrinkage():
+    x = np.array([[[[-2.0, -0.5, 0.0, 0.4, 3.0]]]])
+    np.testing.assert_allclose(layers.SoftThreshold(0.5)(x)[0, 0, 0], [-1.5, 0, 0, 0, 2.5])
+    np.testing.assert_array_equal(layers.KeepLargest(2)(x)[0, 0, 0], [-2, 0, 0, 0, 3])
+    np.testing.assert_array_equal(layers.KeepLargest(9)(x), x)
+    for wrong in (lambda: layers.SoftThreshold(-1), lambda: layers.KeepLargest(0)):
+        with pytest.raises(ValueError, match="at least"):
+            wrong()
 
 
 def test_padding_puts_the_odd_row_behind():

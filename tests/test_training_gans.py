@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
 from tfrecon.data import EpochClock
 from tfrecon.errors import UsageError, WeightsError
 from tfrecon.losses import PerceptualLoss
-from tfrecon.models import ct_deblur, deblurgan_mri, pix2pix
+from tfrecon.models import pix2pix
 from tfrecon.training import ConstantThenLinear, CTDeblurGAN, DeblurGAN, Pix2Pix, fit_resumable
 from tfrecon.training.recipes import GeneratorFirst, SaveEveryEpoch
 
@@ -24,20 +26,17 @@ def vgg(backbone="vgg16", layer="block1_conv2", **options):
 
 
 def deblurgan(size=32, **options):
-    generator = deblurgan_mri.generator_model((size, size, 3), ngf=2, n_blocks=1)
-    networks = generator, deblurgan_mri.discriminator_model(SHAPE, ndf=2)
+    networks = tiny.image_to_image((size, size, 3), dropout=0.5), tiny.critic(SHAPE, probability=True)
     return DeblurGAN(*networks, **{"critic_updates": 2, "content": "l1", **options})
 
 
 def ct(size=32, **options):
-    generator = ct_deblur.generator_model((size, size, 3), ngf=2, n_blocks=1)
-    networks = generator, ct_deblur.discriminator_model(SHAPE, ndf=2, n_layers=2)
+    networks = tiny.image_to_image((size, size, 3), dropout=0.5), tiny.critic(SHAPE, norm="instance")
     return CTDeblurGAN(*networks, **{"critic_updates": 2, "content": "l1", **options})
 
 
 def pix(**options):
-    return Pix2Pix(pix2pix.generator_model(SHAPE, ngf=2, num_downs=5),
-                   pix2pix.discriminator_model(SHAPE, ndf=2, n_layers=2), **options)
+    return Pix2Pix(tiny.image_to_image(SHAPE, dropout=0.5), tiny.critic((*SHAPE[:2], 6)), **options)
 
 
 ALL = [deblurgan, ct, pix]
@@ -100,7 +99,7 @@ keras.config.set_dtype_policy("float64")
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfrecon.losses import PerceptualLoss
-from tfrecon.models import ct_deblur, deblurgan_mri, pix2pix
+import tiny
 from tfrecon.training import CTDeblurGAN, DeblurGAN, Pix2Pix
 S = (32, 32, 3)
 
@@ -121,15 +120,15 @@ class Deblur(DeblurGAN):  # without batch statistics, which are per replica by d
         return super()._score(images, training=False)
 
 def ct():
-    networks = ct_deblur.generator_model(S, 2, 1, dropout=0.0), ct_deblur.discriminator_model(S, 2, 2)
+    networks = tiny.image_to_image(S, enlarge=2, reduce=2), tiny.critic(S, norm="instance")
     return Ct(*networks, 2, content=fixed_vgg(), content_weight=1.0)
 
 def deblur():
-    return Deblur(deblurgan_mri.generator_model(S, 2, 1, dropout=0.0), deblurgan_mri.discriminator_model(S, 2), 2,
+    return Deblur(tiny.image_to_image(S), tiny.critic(S, probability=True), 2,
                   content=fixed_vgg(), content_weight=1.0)
 
 def pix():
-    return Pix2Pix(pix2pix.generator_model(S, 2, 5, dropout=0.0), pix2pix.discriminator_model(S, 2, 2), l1_weight=1.0)
+    return Pix2Pix(tiny.image_to_image(S, enlarge=2, reduce=2), tiny.critic((32, 32, 6), norm="instance"), l1_weight=1.0)
 
 def run(build, strategy):
     with strategy.scope():
@@ -151,7 +150,8 @@ for build in (ct, deblur, pix):
 
 def test_two_devices_with_sgd_equal_one():
     """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""
-    result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300,
+                            cwd=Path(__file__).parent)
     assert result.returncode == 0, result.stderr[-3000:]
 
 

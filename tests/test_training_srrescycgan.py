@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import srrescycgan_original as original
 import tensorflow as tf
+import tiny
 from training_tools import precision, recording
 
 from tfrecon import losses, metrics
@@ -20,33 +21,40 @@ from tfrecon.losses import PerceptualLoss
 from tfrecon.models.srrescycgan import Discriminator_HR, Discriminator_LR, Generator_HR, Generator_LR
 from tfrecon.training import SRResCycGAN, adam_opt, fit_resumable
 
-SMALL, LARGE = 47, 188  # the smallest size for which the large critic can learn
+SMALL, LARGE = 12, 48
+REAL = 47, 188  # the smallest size for which the real critic of large images can learn
 NETWORKS = ["G_HR", "G_LR", "D_HR", "D_LR"]
 LOGS = ["g_loss", "d_loss", "perceptual_loss", "adversarial_loss", "total_variation_loss", "content_loss", "cyclic_loss"]
 EAGER = {"run_eagerly": True}
 
 
-def networks(channels=3, **critics):
-    size = (None, None, channels)
+def networks():
+    size = (None, None, 3)
+    return (tiny.image_to_image(size, name="G_HR", enlarge=4), tiny.image_to_image(size, name="G_LR", reduce=4),
+            tiny.critic((LARGE, LARGE, 3), "D_HR", "instance"), tiny.critic(size, "D_LR", "instance"))
+
+
+def real_networks(**critics):
+    size = (None, None, 3)
     return (Generator_HR(size, filters=2, n_blocks=1), Generator_LR(size, filters=2, n_blocks=1),
-            Discriminator_HR((LARGE, LARGE, channels), filters=2, **critics), Discriminator_LR(size, filters=2, **critics))
+            Discriminator_HR((REAL[1], REAL[1], 3), filters=2, **critics), Discriminator_LR(size, filters=2, **critics))
 
 
 def vgg():
     return PerceptualLoss("vgg19", "block1_conv1", preprocess="imagenet", weights=None)
 
 
-def small(compile_options=EAGER, given=None, critics=None, **options):
+def small(compile_options=EAGER, given=None, build=networks, **options):
     keras.utils.set_random_seed(1)
     given = {"perceptual": vgg(), **(given or {})}
-    trainer = SRResCycGAN(*networks(**(critics or {})), **options)
+    trainer = SRResCycGAN(*build(), **options)
     trainer.compile(losses=given, **compile_options)
     return trainer
 
 
-def images(count=2, seed=0, channels=3):
+def images(count=2, seed=0, channels=3, sides=(SMALL, LARGE)):
     rng = np.random.default_rng(seed)
-    shapes = ((count, SMALL, SMALL, channels), (count, LARGE, LARGE, channels))
+    shapes = ((count, side, side, channels) for side in sides)
     return tuple(rng.uniform(0, 255, shape).astype(np.float32) for shape in shapes)
 
 
@@ -66,13 +74,13 @@ def equal(one, two):
 def test_step_equals_the_originals_order_of_work():
     """One shared pass and one gradient for both generators give what two passes and four gradients give."""
     with precision("float64"):
-        trainer, plain = small(), small()
+        trainer, plain = small(build=real_networks), small(build=real_networks)
         for ours, theirs in zip(trainer.weights, plain.weights):
             theirs.assign(ours)
         features = trainer.loss_functions["perceptual"].features
         nets = [getattr(plain, name) for name in NETWORKS]
         optimizers = [adam_opt() for _ in nets]
-        batch = [x.astype("float64") for x in images()]
+        batch = [x.astype("float64") for x in images(sides=REAL)]
         logs = trainer.train_on_batch(*batch, return_dict=True)
         expected = original.train_step(nets, optimizers, features, *map(tf.constant, batch))
         order = ["d_loss", "g_loss", *LOGS[2:]]
@@ -84,9 +92,9 @@ def test_step_equals_the_originals_order_of_work():
 @pytest.fixture(scope="module")
 def traced():
     """The graph of a step on one batch, and how often it ran through each network."""
-    trainer = small()
+    trainer = small(build=real_networks)
     calls = counted(trainer)
-    batch = [tf.constant(x) for x in images()]
+    batch = [tf.constant(x) for x in images(sides=REAL)]
     return tf.function(lambda *data: trainer.train_step(data)).get_concrete_function(*batch).graph, calls
 
 
@@ -200,7 +208,7 @@ keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from test_training_srrescycgan import images, networks, vgg
+from test_training_srrescycgan import REAL, images, networks, real_networks, vgg
 from tfrecon.training import SRResCycGAN
 
 low_memory, spectral_norm = "low_memory" in sys.argv, "spectral_norm" in sys.argv
@@ -208,10 +216,11 @@ low_memory, spectral_norm = "low_memory" in sys.argv, "spectral_norm" in sys.arg
 def run(strategy):
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        trainer = SRResCycGAN(*networks(spectral_norm=spectral_norm), lambda_identity=1.0, low_memory=low_memory)
+        given = real_networks(spectral_norm=True) if spectral_norm else networks()
+        trainer = SRResCycGAN(*given, lambda_identity=1.0, low_memory=low_memory)
         trainer.compile(*(keras.optimizers.SGD(1e-5) for _ in range(4)), losses={"perceptual": vgg()},
                         run_eagerly=not low_memory)
-    x, y = images(4)
+    x, y = images(4, sides=REAL) if spectral_norm else images(4)
     trainer.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(2, drop_remainder=True), verbose=0)
     return [w.numpy() for w in trainer.trainable_variables]
 
@@ -221,7 +230,8 @@ for a, b in zip(one, two, strict=True):
 """
 
 
-@pytest.mark.parametrize("options", [[], ["low_memory"], ["spectral_norm"]], ids=lambda options: "".join(options) or "plain")
+@pytest.mark.parametrize("options", [[], ["low_memory"], pytest.param(["spectral_norm"], marks=pytest.mark.slow)],
+                         ids=lambda options: "".join(options) or "plain")
 def test_two_devices_with_sgd_equal_one(options):
     """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES, *options], capture_output=True, text=True, timeout=600,
@@ -366,8 +376,8 @@ def test_identity_loss_trains_the_generator_of_small_images():
 
 
 def test_spectral_norm_of_the_critics():
-    trainer = small(critics={"spectral_norm": True})
-    logs = trainer.train_on_batch(*images(1), return_dict=True)
+    trainer = small(build=lambda: real_networks(spectral_norm=True))
+    logs = trainer.train_on_batch(*images(1, sides=REAL), return_dict=True)
     assert np.isfinite([*logs.values()]).all()
     for critic, count in ((trainer.D_HR, 12), (trainer.D_LR, 4)):
         wrapped = [layer for layer in critic.layers if isinstance(layer, keras.layers.SpectralNormalization)]
@@ -376,7 +386,7 @@ def test_spectral_norm_of_the_critics():
         trainer.D_LR(images(1)[0], training=True)
     kernel = wrapped[0].layer.kernel.numpy()
     assert np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2) == pytest.approx(1, rel=0.1)
-    assert not any("spectral" in layer.name for layer in networks()[2].layers)
+    assert not any("spectral" in layer.name for layer in real_networks()[2].layers)
 
 
 def test_projection_in_the_generator():
@@ -410,7 +420,7 @@ def test_grey_images_are_repeated_on_the_device():
         trainer.predict(np.repeat(x, 2, -1))
 
 
-@pytest.mark.parametrize("small_size, large_size, message", [(47, 192, "4 times"), (48, 192, "188")])
+@pytest.mark.parametrize("small_size, large_size, message", [(12, 52, "4 times"), (13, 52, "48")])
 def test_pairs_of_wrong_sizes_are_refused(small_size, large_size, message):
     x, y = np.ones((1, small_size, small_size, 3), np.float32), np.ones((1, large_size, large_size, 3), np.float32)
     with pytest.raises(UsageError, match=message):

@@ -119,3 +119,17 @@ def _bicubic_matrix(length: int, result: int) -> np.ndarray:
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def complex_to_channels(x: Any) -> Any:
+    """A complex tensor (...,) as real (..., 2): real and imaginary part, as networks see it (TensorFlow)."""
+    import tensorflow as tf
+
+    return tf.stack([tf.math.real(x), tf.math.imag(x)], axis=-1)
+
+
+def channels_to_complex(x: Any) -> Any:
+    """The inverse of `complex_to_channels`: real (..., 2), float32 or float64, to complex (...,)."""
+    import tensorflow as tf
+
+    return tf.complex(x[..., 0], x[..., 1])

@@ -27,7 +27,8 @@ from .options import (
     say,
 )
 from .runs import check_not_inside
-from .trained import Lazy, check_weights
+from .trained import Lazy, LazyConsistent, check_weights
+from .training_options import COIL_MAPS
 
 HELP = "reconstruct a file or folder"
 FORMATS = ("same", "hdf5", "dicom", "nifti", "png")
@@ -50,6 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--format", choices=FORMATS, default="hdf5", help="of the results (hdf5)")
     parser.add_argument("--tile", type=count, metavar="N",
                         help="CT, super-resolution: side of the tiles large inputs are cut into (whole slices)")
+    parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
+                        help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
+    parser.add_argument("--data-consistency", action="store_true",
+                        help="networks on zero-filled images: put the measured samples back afterwards, at whole frames")
     parser.add_argument("--reduce", action="store_true", help="super-resolution: reduce images first, to judge a model")
     add_json(parser)
 
@@ -59,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     record = record_of(arguments.model)
     card = check_weights(arguments)
-    index, results, close = {"masked": _volumes, "blur": _images, "superres": _small}[record.task](arguments, record, card)
+    prepare = {"masked": _volumes, "blur": _images, "superres": _small, "multicoil": _coils}[record.task]
+    if arguments.data_consistency:
+        prepare = _made_consistent(record)
+    index, results, close = prepare(arguments, record, card)
     began, outcomes = time.monotonic(), []
     with close:
         for outcome in results:
@@ -113,6 +121,34 @@ def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> 
     reader = SliceReader(nan=arguments.nan)
     return index, enlarge_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
                                  arguments.resume, arguments.strict), reader
+
+
+def _made_consistent(record: Any) -> Any:
+    """`_coils` for a network on zero-filled images; UsageError for others."""
+    from ..errors import UsageError
+
+    if record.task != "masked" or record.make is None:
+        raise UsageError("--data-consistency is for networks on zero-filled images (unet_gan, deblurgan_mri), received "
+                         f"--model {record.name}.")
+    return _coils
+
+
+def _coils(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """k-space for a reconstruction that knows the measurement: (index, outcomes as they come, reader)."""
+    from ..data import SliceReader, index_volumes
+    from ..reconstruction import CoilSettings, reconstruct_coil_folder
+
+    index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
+    report_skipped(index)
+    facts, model = _facts(arguments, card), Lazy(arguments)
+    if record.task == "masked":
+        scaling = "zero_filled_max" if card["scaling"] == "zero_filled_max_uncropped" else card["scaling"]
+        model = LazyConsistent(arguments, scaling, record.multiple_for(card.get("options", {})))
+        facts = {**facts, "data_consistency": "yes"}
+    settings = CoilSettings(masking(arguments), arguments.crop, arguments.coil_maps, attributes=facts)
+    reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
+    return index, reconstruct_coil_folder(index, arguments.output, model, settings, reader, arguments.overwrite,
+                                          arguments.resume, arguments.strict), reader
 
 
 def _facts(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:

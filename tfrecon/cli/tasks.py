@@ -77,6 +77,10 @@ class Task(ABC):
         """What the baseline makes of a batch of inputs, in the size of the targets."""
         return image
 
+    def picture(self, image: Any) -> Any:
+        """A batch of inputs as pictures."""
+        return image
+
     def side(self, *parts: Part) -> int | None:
         """Side of the training images: --crop, else the published one or what the smallest images allow."""
         if not self.record.patch:
@@ -113,10 +117,11 @@ class MaskedTask(Task):
         return _fitting(index_volumes(path, a.target or "reconstruction_esc", a.key, a.strict, a.complex_axis))
 
     def sizes(self, part: Part) -> Counter:
-        from ..data import output_size
+        from ..data import check_single_coil, output_size
 
         sizes: Counter = Counter()
         for volume in part.volumes:
+            check_single_coil(volume)
             sizes[output_size(volume, self.arguments.crop)] += volume.slices
         return sizes
 
@@ -225,6 +230,10 @@ def task_of(arguments: argparse.Namespace) -> Task:
         from .superres_task import SuperresTask
 
         return SuperresTask(arguments, record)
+    if record.task == "multicoil":
+        from .coil_task import CoilTask
+
+        return CoilTask(arguments, record)
     return {"masked": MaskedTask, "blur": BlurTask}[record.task](arguments, record)
 
 

@@ -81,7 +81,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     baseline = baseline_ssim(validation_data, trainer.magnitude_of, task.do_nothing)
     _announce(task, train, validation, baseline)
     card = _card(task, options)
-    callbacks = build_callbacks(arguments, out, trainer, validation_data)
+    callbacks = build_callbacks(task, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     say(estimate(trainer, train_data, arguments.epochs))
     begin_run(out, arguments, digest=facts["digest"])

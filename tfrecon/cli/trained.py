@@ -14,6 +14,7 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     Adds `sha256`; fills `arguments.acceleration` in and warns where it differs from the card's.
     """
     from ..data import SCALINGS
+    from ..data.multicoil.problem import SCALINGS as COIL_SCALINGS
     from ..data.superres import VALUE_RANGES
     from ..errors import UsageError, WeightsError
     from ..weights import read_card, sha256_of
@@ -30,7 +31,7 @@ def check_weights(arguments: argparse.Namespace) -> dict[str, Any]:
     if card.get("model", arguments.model) != arguments.model:
         raise WeightsError(f"{arguments.weights} holds weights of {card['model']}. Use --model {card['model']}.")
     scaling = card.get("scaling", record.scaling)
-    known = {"masked": SCALINGS, "superres": VALUE_RANGES}.get(record.task)
+    known = {"masked": SCALINGS, "superres": VALUE_RANGES, "multicoil": COIL_SCALINGS}.get(record.task)
     if known and scaling not in known:
         raise WeightsError(f"{arguments.weights}: its card asks for a scaling that does not exist ({scaling!r}).")
     trained = card.get("acceleration")
@@ -49,11 +50,31 @@ class Lazy:
 
     def __call__(self, images: Any) -> Any:
         if self.model is None:
-            from ..zoo import create
+            from ..zoo import create, record_of
             from .process import load_tensorflow
 
-            if self.arguments.weights:
+            if self.arguments.weights or record_of(self.arguments.model).task != "masked":
                 load_tensorflow()
-            model = create(self.arguments.model, weights=self.arguments.weights)
-            self.model = getattr(model, "predict_on_batch", model)
+            self.model = self.build(create(self.arguments.model, weights=self.arguments.weights))
         return self.model(images)
+
+    def build(self, model: Any) -> Any:
+        """What images go through."""
+        return getattr(model, "predict_on_batch", model)
+
+
+class LazyConsistent(Lazy):
+    """The model's network with data consistency behind it: takes the measurement, not an image."""
+
+    def __init__(self, arguments: argparse.Namespace, scaling: str, multiple: int):
+        super().__init__(arguments)
+        self.scaling, self.multiple = scaling, multiple
+
+    def build(self, model: Any) -> Any:
+        from ..models import with_data_consistency
+
+        return with_data_consistency(model.generator, scaling=self.scaling, multiple=self.multiple)
+
+    def without(self, inputs: Any) -> Any:
+        """The network's own answer, before data consistency."""
+        return self.model.without(inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / length:.3g} {unit}"
 
 
-def build_callbacks(arguments: argparse.Namespace, out: Path, trainer: Any, validation: Any) -> list[Any]:
+def build_callbacks(task: Task, out: Path, trainer: Any, validation: Any) -> list[Any]:
     """What the command line asks for besides the state, the best weights and the progress."""
     import keras
 
@@ -61,8 +60,9 @@ def build_callbacks(arguments: argparse.Namespace, out: Path, trainer: Any, vali
     from ..weights import save_legacy_weights
     from .strips import Strips
 
+    arguments = task.arguments
     logs = out / "tensorboard" if arguments.tensorboard else None
-    chosen: list[Any] = [Strips(out, validation, logs)]
+    chosen: list[Any] = [Strips(out, validation, logs, task.picture)]
     if arguments.generator_first and not hasattr(trainer, "adversarial"):
         raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
     if arguments.generator_first:

@@ -11,6 +11,7 @@ from .options import add_blur, add_existing, add_mask, add_reading, count, not_n
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
 OPTIMIZER_NAMES = ("adam", "adamw", "adagrad")
+COIL_MAPS = ("auto", "file", "espirit", "low_resolution")
 VALUE_RANGES = ("volume", "slice", "raw")
 CONTENTS = ("perceptual", "l1", "mse")
 # What the commands set themselves, and where.
@@ -46,6 +47,8 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size; GANs: 256)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")
     parser.add_argument("--seed", type=seed, default=0, help="of weights, order, masks and splits (0)")
+    parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
+                        help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
     parser.add_argument("--value-range", choices=VALUE_RANGES, help="of super-resolution: what becomes 0..255 (volume)")
     add_existing(parser, "replace an existing run", "go on with an interrupted run")
     add_mask(parser, "--mask-seed")

@@ -6,10 +6,12 @@ CT images (DICOM, NIfTI, PNG) have a room of their own in `ct`.
 from . import ct
 from .checks import examine_slice
 from .ct import Blurring, ImageIndex, ImageReader, ImageVolume, blur_pairs, index_images
-from .index import Index, Skipped, Volume, index_volumes, output_size
+from .index import Index, Skipped, Volume, check_single_coil, index_volumes, output_size
+from .knees import bit_scale, prepare_knees, resize_area, resize_nearest
 from .masked_pairs import masked_pairs
 from .masking import Masking, choose_mask
 from .memory import memory_shortage
+from .multicoil import CoilMapSource, Problem, multicoil_pairs, problem_of
 from .output import check_folder, is_complete, save_reconstruction
 from .pairs import create_paired_dataset
 from .phantoms import write_demo_ct, write_demo_volumes
@@ -20,10 +22,11 @@ from .stream import EpochClock
 from .superres import MagnitudeIndex, MagnitudeVolume, calculate_slices, index_magnitudes, superres_pairs
 
 __all__ = [
-    "Blurring", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "MagnitudeIndex", "MagnitudeVolume",
-    "Masking", "SCALINGS", "Skipped", "SliceReader", "Volume", "array_scale", "blur_pairs", "calculate_slices",
-    "check_folder", "check_no_shared_patient", "check_scaling", "choose_mask", "create_paired_dataset", "ct",
-    "examine_slice", "folds", "from_network", "index_images", "index_magnitudes", "index_volumes", "is_complete",
-    "masked_pairs", "memory_shortage", "output_size", "pseudonyms", "save_reconstruction", "slice_folds", "split",
-    "split_slices", "superres_pairs", "to_network", "write_demo_ct", "write_demo_volumes",
+    "Blurring", "CoilMapSource", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "MagnitudeIndex",
+    "MagnitudeVolume", "Masking", "Problem", "SCALINGS", "Skipped", "SliceReader", "Volume", "array_scale", "bit_scale",
+    "blur_pairs", "calculate_slices", "check_folder", "check_no_shared_patient", "check_scaling", "check_single_coil",
+    "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds", "from_network", "index_images",
+    "index_magnitudes", "index_volumes", "is_complete", "masked_pairs", "memory_shortage", "multicoil_pairs",
+    "output_size", "prepare_knees", "problem_of", "pseudonyms", "resize_area", "resize_nearest", "save_reconstruction",
+    "slice_folds", "split", "split_slices", "superres_pairs", "to_network", "write_demo_ct", "write_demo_volumes",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError
@@ -41,13 +42,16 @@ def _check_no_tpu(strategy: Any) -> None:
                          "`tfrecon convert IN OUT`, and give the folder of shards.")
 
 
-def batched(dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool) -> Any:
+def batched(
+    dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool, sized: Callable[[Any], Any] = lambda image: image
+) -> Any:
     """Batches of images of one size each, their number known, fetched ahead.
 
     Args:
         dataset: elements whose first is the image (h, w, channels).
         sizes: how many images of each size one pass yields.
         batch_size, drop_remainder: as in `tf.data.Dataset.batch`.
+        sized: what of an element's first part has these sizes.
 
     Raises:
         UsageError: not one batch comes together.
@@ -59,11 +63,19 @@ def batched(dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool)
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     else:
         dataset = dataset.group_by_window(
-            key_func=lambda image, *_: tf.cast(tf.shape(image)[0], tf.int64) * 2**20 + tf.cast(tf.shape(image)[1], tf.int64),
+            key_func=lambda first, *_: _size_key(sized(first)),
             reduce_func=lambda _, group: group.batch(batch_size, drop_remainder=drop_remainder),
             window_size=batch_size,
         )
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def _size_key(image: Any) -> Any:
+    """One number for the first three sizes."""
+    import tensorflow as tf
+
+    sizes = tf.cast(tf.shape(image)[:3], tf.int64)
+    return tf.reduce_sum(sizes * tf.constant([2**40, 2**20, 1], tf.int64)[: tf.size(sizes)])
 
 
 def count_batches(sizes: Counter, batch_size: int, drop_remainder: bool) -> int:

@@ -20,6 +20,7 @@ from .layout import KSPACE_EXPECTED, check_complex_axis, kspace_layout, read_mas
 
 # Keys of the coursework test files, which hold k-space that is already undersampled.
 _IMAGE_KEYS = ("reconstruction_esc", "reconstruction_rss")
+_MAP_KEYS = ("sens_maps", "maps")
 _UNDERSAMPLED_KEYS = ("kspace_4af", "kspace_8af")
 
 
@@ -37,6 +38,7 @@ class Volume:
         notes: what the user should know about how the file is read.
         stamp: size and modification time, by which a reader notices that the file changed.
         image_keys: stored reconstructions by key with their (height, width), asked for or not.
+        map_keys: keys of stored coil maps; their size is checked when they are read.
     """
 
     path: str
@@ -53,6 +55,7 @@ class Volume:
     notes: tuple[str, ...] = ()
     stamp: tuple[int, int] | None = None
     image_keys: dict = field(default_factory=dict, compare=False)
+    map_keys: tuple[str, ...] = ()
 
     @property
     def undersampled(self) -> bool:
@@ -84,11 +87,6 @@ class Index:
 
 def output_size(volume: Volume, crop: Any = None) -> tuple[int, int]:
     """(h, w) a volume's images have: `crop` if given, else the stored target's size, else fastMRI's rule."""
-    if volume.coils is not None:
-        raise DataError(
-            f"{volume.name} has {volume.coils} coils; the masked task takes single-coil k-space (slices, H, W). "
-            "Combine the coils first."
-        )
     stored = volume.target_shape or next(iter(volume.image_keys.values()), None)
     if stored and (stored[0] > volume.height or stored[1] > volume.width):
         stored = None  # interpolated beyond the k-space: not a size these samples can fill
@@ -99,6 +97,15 @@ def output_size(volume: Volume, crop: Any = None) -> tuple[int, int]:
     if len(size) != 2 or not all(0 < s <= n for s, n in zip(size, limit)):
         raise DataError(f"{volume.name}: the crop {size} does not fit into its images {limit}. Ask for a smaller one.")
     return size
+
+
+def check_single_coil(volume: Volume) -> None:
+    """DataError for k-space of several coils, where one is expected."""
+    if volume.coils is not None:
+        raise DataError(
+            f"{volume.name} has {volume.coils} coils; this model takes single-coil k-space (slices, H, W). Use one that "
+            "knows coils (cg_sense, modl, deep_basis_pursuit), or combine them into one first"
+        )
 
 
 def file_stamp(path: str) -> tuple[int, int]:
@@ -158,7 +165,8 @@ def _read_header(path: str, name: str, target: str | None, kspace_key: str | Non
         mask, mask_notes = _mask(file, layout.height, layout.width)
         notes = layout.notes + target_notes + mask_notes
         attributes, images = read_attributes(file), _stored_images(file, layout.slices)
-    return Volume(path, name, key, *layout.sizes, target_key, target_shape, attributes, mask, notes, stamp, images)
+        maps = tuple(name for name in _MAP_KEYS if name in list(file))
+    return Volume(path, name, key, *layout.sizes, target_key, target_shape, attributes, mask, notes, stamp, images, maps)
 
 
 def _stored_images(file: h5py.File, slices: int) -> dict[str, tuple[int, int]]:
@@ -194,8 +202,8 @@ def _known_layout(file: h5py.File, names: set[str]) -> str:
     if "#refs#" in names:
         return "this looks like a MATLAB file: name its k-space with --key"
     if any(name.startswith(("reconstruction", "recon_")) for name in names):
-        return ("it holds images only, as a result of reconstruct does: they can be evaluated, and enlarged by four with --model "
-                "srrescycgan, but not reconstructed")
+        return ("it holds images only, as a result of reconstruct does: they can be evaluated, and enlarged by four with "
+                "--model srrescycgan, but not reconstructed")
     return "name its k-space with --key"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..physics import masked_and_full
 from .batching import batched, elements
-from .index import Index, index_volumes, output_size
+from .index import Index, check_single_coil, index_volumes, output_size
 from .masking import Masking
 from .memory import memory_shortage
 from .scaling import check_scaling, tensor_scale, to_network
@@ -92,7 +92,7 @@ def masked_pairs(
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
-    _check_memory(index)
+    _check_volumes(index)
     crops = [output_size(v, crop) for v in index.volumes]
     stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
     stream.check_first_slice()
@@ -163,8 +163,9 @@ def _check_indexed_target(index: Index, target: str | None) -> None:
                          "the target wanted.")
 
 
-def _check_memory(index: Index) -> None:
+def _check_volumes(index: Index) -> None:
     for volume in index.volumes:
+        check_single_coil(volume)
         shortage = memory_shortage(volume)
         if shortage:
             raise DataError(f"{volume.path}: {shortage}")

@@ -85,6 +85,11 @@ class SliceReader(AbstractContextManager):
         stored, _ = self._read(volume, key, i, _find_target)
         return self._finite(_cast(stored, np.float32), volume, key, i)
 
+    def coil_maps(self, volume: Volume, key: str, i: int) -> np.ndarray:
+        """The coil maps of slice `i`: complex64 (coils, height, width), from an array of the k-space's shape."""
+        stored, layout = self._read(volume, key, i, lambda file, volume: self._find_maps(file, volume, key))
+        return self._finite(_as_complex64(stored, layout), volume, key, i)
+
     def _read(
         self, volume: Volume, key: str, i: int, find: Callable[[h5py.File, Volume], _Array]
     ) -> tuple[np.ndarray, KspaceLayout | None]:
@@ -117,6 +122,15 @@ class SliceReader(AbstractContextManager):
         layout = kspace_layout(dataset, _where(volume, volume.kspace_key), self.complex_axis)
         if layout.sizes != (volume.slices, volume.coils, volume.height, volume.width):
             raise _changed(volume, f"{shown(volume.kspace_key)} now has the shape {dataset.shape}")
+        return _Array(dataset, layout.has_slice_axis, layout)
+
+    def _find_maps(self, file: h5py.File, volume: Volume, key: str) -> _Array:
+        dataset = get_dataset(file, key, "complex coil maps (slices, coils, H, W)")
+        layout = kspace_layout(dataset, _where(volume, key), self.complex_axis)
+        wanted = (volume.slices, volume.coils, volume.height, volume.width)
+        if layout.sizes != wanted:
+            raise DataError(f"{_where(volume, key)} has the shape {dataset.shape}, the k-space {wanted}; coil maps must have "
+                            "the k-space's (slices, coils, H, W): correct them, or estimate them (coil maps espirit)")
         return _Array(dataset, layout.has_slice_axis, layout)
 
     def _finite(self, values: np.ndarray, volume: Volume, key: str, i: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from .bilinear import BilinearUpSampling2D
 from .clip import Clip
 from .composed import ExactBorder
+from .data_consistency import DataConsistency
 from .depth_to_space import DepthToSpace
 from .fewer_passes import MaximumPReLU, RowwiseInstanceNormalization
 from .instance_normalization import InstanceNormalization
@@ -15,12 +16,15 @@ from .phases import AddShiftedRows, InterleavePhases
 from .projection import L2BallProjection
 from .reflection import ReflectionPadding2D
 from .resize import AlignCornersUpSampling2D
+from .shrinkage import KeepLargest, SoftThreshold
+from .unused_scalar import UnusedScalar
 from .weight_norm import ChannelPReLU, WeightNormConv2D
 from .winograd import WinogradConv2D
 
 __all__ = [
     "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "BilinearUpSampling2D", "ChannelPReLU", "Clip",
-    "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "L2BallProjection", "Magnitude",
-    "MaximumPReLU", "OverhangChannels", "PadToMatch", "ReflectionPadding2D", "RowwiseInstanceNormalization", "WaveletNoise",
-    "WeightNormConv2D", "WinogradConv2D", "frozen_statistics",
+    "DataConsistency", "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "KeepLargest",
+    "L2BallProjection", "Magnitude", "MaximumPReLU", "OverhangChannels", "PadToMatch", "ReflectionPadding2D",
+    "RowwiseInstanceNormalization", "SoftThreshold", "UnusedScalar", "WaveletNoise", "WeightNormConv2D", "WinogradConv2D",
+    "frozen_statistics",
 ]

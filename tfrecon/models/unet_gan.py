@@ -13,6 +13,7 @@ import keras
 
 from ..layers import AlignCornersUpSampling2D, BatchNormalization, PadToMatch
 from .naming import layer_name
+from .torch_start import torch_conv, uniform
 
 _DEPTH = 4
 _SMALLEST = 16
@@ -56,7 +57,7 @@ def generator_model(
     x = skips.pop()
     for level in range(1, _DEPTH + 1):
         x = build.up(x, skips.pop(), level)
-    outputs = _conv(x, out_channels, 1, "outc.conv", use_bias=True)
+    outputs = torch_conv(x, out_channels, 1, "outc.conv", use_bias=True)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -79,10 +80,10 @@ def discriminator_model(image_shape: tuple = (320, 320, 1), width: int = 16, nam
     inputs = x = keras.Input(image_shape, name="image")
     for index, filters in ((1, width), (3, 2 * width), (5, 4 * width)):
         x = keras.layers.ZeroPadding2D(1, name=f"l{index}_pad")(x)
-        x = _conv(x, filters, 4, f"l{index}.0", use_bias=False, strides=2)
+        x = torch_conv(x, filters, 4, f"l{index}.0", use_bias=False, strides=2)
         if index != 5:  # the seed's third convolution has no activation
             x = keras.layers.LeakyReLU(negative_slope=0.2, name=f"l{index}_1")(x)
-    x = _conv(x, 1, 4, "l6.0", use_bias=False)
+    x = torch_conv(x, 1, 4, "l6.0", use_bias=False)
     x = keras.layers.GlobalMaxPooling2D(name="max")(x)
     return keras.Model(inputs, keras.layers.Activation("sigmoid", name="probability")(x), name=name)
 
@@ -107,7 +108,7 @@ class _Stages:
 
     def double_conv(self, x: Any, prefix: str, filters: int, middle: int | None = None) -> Any:
         for index, width in ((0, middle or filters), (3, filters)):
-            x = _conv(x, width, 3, f"{prefix}.{index}", use_bias=not self.modern, padding="same")
+            x = torch_conv(x, width, 3, f"{prefix}.{index}", use_bias=not self.modern, padding="same")
             x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=layer_name(f"{prefix}.{index + 1}"))(x)
             x = keras.layers.ReLU(name=layer_name(f"{prefix}.{index + 2}"))(x)
         return x
@@ -126,32 +127,9 @@ class _Stages:
     def _transposed(self, x: Any, filters: int, level: int) -> Any:
         # PyTorch counts the fan-in of a transposed convolution over its OUTPUT channels.
         bound = 1.0 / math.sqrt(4 * filters)
-        uniform = keras.initializers.RandomUniform(-bound, bound)
         return keras.layers.Conv2DTranspose(
-            filters, 2, strides=2, kernel_initializer=uniform, bias_initializer=_clone(uniform), name=f"up{level}_up"
+            filters, 2, strides=2, kernel_initializer=uniform(bound), bias_initializer=uniform(bound), name=f"up{level}_up"
         )(x)
-
-
-def _conv(x: Any, filters: int, size: int, torch_name: str, use_bias: bool, strides: int = 1, padding: str = "valid"):
-    """A convolution with PyTorch's default start: kernel and bias uniform in +-1/sqrt(fan-in)."""
-    bound = 1.0 / math.sqrt(size * size * x.shape[-1])
-    uniform = keras.initializers.RandomUniform(-bound, bound)
-    return keras.layers.Conv2D(
-        filters,
-        size,
-        strides=strides,
-        padding=padding,
-        use_bias=use_bias,
-        kernel_initializer=uniform,
-        bias_initializer=_clone(uniform),
-        name=layer_name(torch_name),
-    )(x)
-
-
-def _clone(initializer: Any) -> Any:
-    """A second initializer with a seed of its own; one object used twice would warn and repeat its numbers."""
-    config = initializer.get_config()
-    return initializer.__class__(config["minval"], config["maxval"])
 
 
 def _check(image_shape: tuple, revision: str) -> None:

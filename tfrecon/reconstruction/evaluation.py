@@ -14,7 +14,7 @@ from ..data.layout import read_mask
 from ..errors import DataError
 from ..hdf5 import get_dataset, guard, open_hdf5
 from ..metrics import NAMES, evaluate_volume, match_target
-from ..physics import zero_filled
+from ..physics import rss, zero_filled
 from ..transforms import best_fit_scale, center_crop
 from .superres import bicubic
 
@@ -156,15 +156,15 @@ def load_zero_filled(
     """(zero-filled volume cropped to `size`, mask or None), from the target file's k-space.
 
     Raises:
-        DataError: there is no usable single-coil k-space of at least that size.
+        DataError: there is no usable k-space of at least that size.
     """
     volume = index_volumes(target_path, strict=True).volumes[0]
-    if volume.coils is not None:
-        raise DataError(f"{volume.name} has {volume.coils} coils; the zero-filled row is for single-coil k-space")
     with SliceReader() as reader:
         slices = [reader.kspace(volume, i) for i in range(volume.slices)]
     mask = _baseline_mask(prediction_path, volume, slices, masking)
-    return np.stack([center_crop(zero_filled(k, mask), size) for k in slices]), mask
+    images = [zero_filled(k, mask) for k in slices]
+    combined = images if volume.coils is None else [rss(image) for image in images]
+    return np.stack([center_crop(image, size) for image in combined]), mask
 
 
 def _evaluate_one(

@@ -20,6 +20,7 @@ from ..data import (
     array_scale,
     check_folder,
     check_scaling,
+    check_single_coil,
     choose_mask,
     from_network,
     is_complete,
@@ -73,6 +74,7 @@ def reconstruct_volume(
     Raises:
         DataError: a slice is unreadable or not finite; the model returned something else than images.
     """
+    check_single_coil(volume)
     shortage = memory_shortage(volume, volume.slices)
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")

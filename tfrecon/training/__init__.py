@@ -11,8 +11,9 @@ from .schedules import ConstantThenLinear
 from .session import fit_resumable
 from .srrescycgan import SRResCycGAN, adam_opt
 from .unet_gan import UNetGAN
+from .unrolled_recon import UnrolledRecon
 
 __all__ = [
     "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "StepCost", "TorchAdagrad", "TorchAdam",
-    "UNetGAN", "adam_opt", "callbacks", "cross_validate", "fit_resumable", "measure_step", "torch_optimizer",
+    "UNetGAN", "UnrolledRecon", "adam_opt", "callbacks", "cross_validate", "fit_resumable", "measure_step", "torch_optimizer",
 ]

@@ -6,6 +6,7 @@ numbered names in checkpoints of TensorFlow 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,8 +63,16 @@ def fits(model: Any, names: Mapping[str, Any]) -> bool:
     return count_places(model, names) > 0 or any(_plain(n) in places for places in _namings(model) for n in names)
 
 
+# The published MoDL's graph, as the layers of models.unrolled are called.
+_MODL = ((re.compile(r"^Wts/(Layer\d+)/W$"), r"\1/kernel"), (re.compile(r"^Wts/(Layer\d+)/BN/"), r"\1_BN/"),
+         (re.compile(r"^Wts/lam1$"), "consistency/l2lam"))
+
+
 def _plain(name: Any) -> str:
-    return str(name).removesuffix(":0")
+    name = str(name).removesuffix(":0")
+    for pattern, ours in _MODL:
+        name = pattern.sub(ours, name)
+    return name
 
 
 def _namings(model: Any) -> list[dict[str, Any]]:

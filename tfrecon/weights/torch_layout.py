@@ -41,7 +41,7 @@ def load_state_dict(
         WeightsError: names are missing or left over, shapes differ, numbers are not finite. The model is unchanged.
     """
     places = list(_places(model))
-    source = _with_owners(_by_layer(state), [key for key, _ in places])
+    source = _with_owners(_by_layer(state), [key for key, _ in places], tuple(_networks_of(model)))
     source, renumbered = _renumbered(source, {layer for (layer, _), _ in places})
     arrays = {}
     for key, variable in places:
@@ -69,11 +69,33 @@ def count_places(model: Any, names: Iterable[str]) -> int:
 
 
 def _places(model: Any) -> Iterator[tuple[tuple[str, str], Any]]:
-    """((layer name, PyTorch's name of the variable), variable) for all weights."""
-    for layer in model._flatten_layers(include_self=False, recursive=True):
+    """((layer name, PyTorch's name of the variable), variable) for all weights.
+
+    Layers of a network that a model which is no graph holds as an attribute ("denoiser") begin with the attribute's name.
+    """
+    for scope, layer in _layers(model):
         for variable in layer._trainable_variables + layer._non_trainable_variables:
             if not is_seed(variable):
-                yield (layer.name, _LEAVES.get(variable.name, variable.name)), variable
+                yield (f"{scope}{layer.name}", _LEAVES.get(variable.name, variable.name)), variable
+
+
+def _layers(model: Any) -> Iterator[tuple[str, Any]]:
+    inside = _networks_of(model)
+    own = [layer for network in inside.values() for layer in network._flatten_layers()]
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if not any(layer is other for other in own):
+            yield "", layer
+    for attribute, network in inside.items():
+        yield from ((f"{attribute}_", layer) for layer in network._flatten_layers(include_self=False, recursive=True))
+
+
+def _networks_of(model: Any) -> dict[str, Any]:
+    """The networks a model that is no graph itself holds, by attribute."""
+    from keras import Function, Model
+
+    if isinstance(model, Function):
+        return {}
+    return {name: value for name, value in vars(model).items() if isinstance(value, Model) and not name.startswith("_")}
 
 
 def _key(name: str) -> tuple[str, str]:
@@ -93,14 +115,18 @@ def _by_layer(state: Mapping[str, Any]) -> _Source:
     return result
 
 
-def _with_owners(source: _Source, places: Sequence[tuple[str, str]]) -> _Source:
-    """The source with weights of PyTorch's outermost module given to the only layer here that has one of that name.
+def _with_owners(source: _Source, places: Sequence[tuple[str, str]], networks: tuple[str, ...]) -> _Source:
+    """The source with weights of PyTorch's outermost modules given to the only layer here that has one of that name.
 
-    Their names hold no layer ("alpha"), and every weight of ours belongs to one ("projection", "alpha").
+    Their names hold no layer ("alpha", "denoiser.l2lam"), and every weight of ours belongs to one ("projection", "alpha").
     """
     placed: _Source = {}
     for (layer, leaf), value in source.items():
-        owners = [] if layer else [place for place in places if place[1] == leaf and place not in source]
+        owners = []
+        if layer in ("", *networks):
+            others = tuple(f"{name}_" for name in networks if name != layer)
+            inside = [p for p in places if p[1] == leaf and p not in source and not p[0].startswith(others)]
+            owners = [p for p in inside if not layer or p[0].startswith(f"{layer}_")]
         placed[owners[0] if len(owners) == 1 else (layer, leaf)] = value
     return placed
 

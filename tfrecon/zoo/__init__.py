@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError, WeightsError
-from . import ct, mri, superres
+from . import coils, ct, mri, superres
 from .record import Record
 
-RECORDS = {record.name: record for record in (*mri.RECORDS, *superres.RECORDS, *ct.RECORDS)}
+RECORDS = {record.name: record for record in (*mri.RECORDS, *coils.RECORDS, *superres.RECORDS, *ct.RECORDS)}
 
 
 def list_models() -> list[str]:
@@ -42,9 +42,7 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     """
     record = record_of(name)
     if record.make is None:
-        if weights is not None or options or preset:
-            raise UsageError(f"{name} has no weights, presets or options.")
-        return mri.zero_filled
+        return _fixed(record, weights, preset, options)
     stored = _options_of(weights, name)
     try:
         model = record.make(**{**_preset(record, preset), **stored, **options})
@@ -57,6 +55,15 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
 
         load_weights(model.generator, weights)
     return model
+
+
+def _fixed(record: Record, weights: Any, preset: str | None, options: Mapping[str, Any]) -> Any:
+    if weights is not None or preset:
+        raise UsageError(f"{record.name} has no weights and no presets.")
+    try:
+        return record.fixed(**options)
+    except TypeError as error:
+        raise UsageError(f"{record.name}: {str(error).rstrip('.')}.") from error
 
 
 def check_trainable(name: str, preset: str | None) -> None:

@@ -73,7 +73,8 @@ _UNET = {"loss": "bce", "optimizer": "adam", "learning_rate": 2e-4, "reconstruct
 _DEBLUR = {"content": "perceptual", "content_weight": 100.0, "learning_rate": 1e-4}
 
 RECORDS = (
-    Record("zero_filled", "masked", "The baseline that does nothing: inverse FFT of the measured samples.", licence=""),
+    Record("zero_filled", "masked", "The baseline that does nothing: inverse FFT of the measured samples.",
+           fixed=lambda: zero_filled, licence=""),
     Record(
         "deblurgan_mri",
         "masked",

@@ -13,8 +13,9 @@ class Record:
 
     Attributes:
         name, summary: what it is.
-        task: of `data.create_paired_dataset`: masked, blur or superres.
+        task: of `data.create_paired_dataset`: masked, blur, superres or multicoil.
         make: builds it, compiled, from its options; None for the models without weights.
+        fixed: builds the callable that a model without weights is.
         presets: option sets by name; the first is the default.
         scaling: the `create_paired_dataset` scaling it was made for; "window" for CT, the value range for super-resolution.
         channels: of its images; grey ones are repeated.
@@ -30,6 +31,7 @@ class Record:
     task: str
     summary: str
     make: Callable[..., Any] | None = None
+    fixed: Callable[..., Any] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scaling: str = "zero_filled_max"
     channels: int = 1
@@ -48,4 +50,4 @@ class Record:
 
     def describe(self) -> dict[str, Any]:
         """Plain values for printing."""
-        return {key: value for key, value in asdict(self).items() if key != "make"}
+        return {key: value for key, value in asdict(self).items() if key not in ("make", "fixed")}

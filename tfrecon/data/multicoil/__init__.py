@@ -1,0 +1,7 @@
+"""Multi-coil k-space: coil maps from files or estimated, and batches for reconstructions that know the measurement."""
+
+from .maps import CoilMapSource
+from .pairs import multicoil_pairs
+from .problem import Problem, problem_of
+
+__all__ = ["CoilMapSource", "Problem", "multicoil_pairs", "problem_of"]

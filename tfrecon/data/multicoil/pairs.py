@@ -1,0 +1,165 @@
+"""Streams multi-coil slices as (measurement, image) for the reconstructions that know the measurement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError, UsageError
+from ...physics import ifft2c, rss
+from ..batching import batched, elements
+from ..index import Index, Volume, index_volumes
+from ..masking import Masking
+from ..memory import memory_shortage
+from ..slices import SliceReader
+from ..splits import Sample, all_samples
+from ..stream import EpochClock, FiniteSlices
+from .maps import CoilMapSource
+from .problem import check_coil_scaling, combine, problem_of
+
+_IMAGES = ("kspace", "none")
+
+
+def multicoil_pairs(
+    path: Any,
+    batch_size: int = 1,
+    target: str | None = None,
+    *,
+    accelerations: Any = 4,
+    center_fractions: Any = None,
+    mask_type: str = "random",
+    mask_seed: Any = "file",
+    coil_maps: str = "auto",
+    scaling: str = "zero_filled_max",
+    shuffle: bool = False,
+    seed: int = 0,
+    clock: EpochClock | None = None,
+    drop_remainder: bool = False,
+    metadata: bool = False,
+    samples: Sequence[Sample] | None = None,
+    kspace_key: str | None = None,
+    complex_axis: str | None = None,
+    shift: bool = False,
+    nan: str = "skip",
+    strict: bool = False,
+) -> Any:
+    """Stream slices as ({"kspace", "sens_maps", "mask"}, image).
+
+    Args:
+        path: HDF5 file, folder, list of them, or an `Index`.
+        batch_size: at least 1. Slices of other sizes or coil counts come in batches of their own.
+        target: None or "kspace": the image is the coils' images of the whole k-space weighted by their maps, in complex
+            numbers; "none": there is no image (data that are undersampled already, for unsupervised training).
+        accelerations, center_fractions, mask_type, mask_seed: as in `masked_pairs`. A file with a mask of its own keeps it.
+        coil_maps: see `CoilMapSource`; estimated ones look at the sampled centre only.
+        scaling: "zero_filled_max" divides k-space and image by the largest magnitude of the zero-filled image; "none".
+        shuffle, seed, clock, drop_remainder, samples, kspace_key, complex_axis, shift, nan, strict: as in `masked_pairs`.
+        metadata: yield a third element, a dict of (N,) float32: `scale`, and `data_range`: the largest value of the volume's
+            root sum of squares divided by it.
+
+    Returns:
+        `tf.data.Dataset`: kspace and sens_maps complex64 (N, coils, H, W), mask float32 (N, H, W), image complex64 (N, H, W);
+        single-coil volumes have one coil and a map of ones. Whole frames: a cropped image has no k-space.
+
+    Raises:
+        UsageError: an argument is out of range. DataError: no usable volume; or undersampled data with an image wanted.
+    """
+    if target not in (None, *_IMAGES):
+        raise UsageError(f"The target of the multicoil task is computed: kspace or none; received {target!r}.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
+    check_coil_scaling(scaling)
+    index = path if isinstance(path, Index) else index_volumes(path, None, kspace_key, strict, complex_axis)
+    for volume in index.volumes:
+        shortage = memory_shortage(volume)
+        if shortage:
+            raise DataError(f"{volume.path}: {shortage}")
+    reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
+    masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
+    stream = _Stream(index, list(all_samples(index) if samples is None else samples), reader, masking,
+                     CoilMapSource(coil_maps, reader), scaling, shuffle, seed, clock or EpochClock(), nan, target != "none")
+    stream.check_first_slice()
+    return _pipeline(stream, batch_size, drop_remainder, metadata)
+
+
+class _Stream:
+    """What `batching.elements` reads."""
+
+    def __init__(
+        self, index: Index, samples: list[Sample], reader: SliceReader, masking: Masking, maps: CoilMapSource, scaling: str,
+        shuffle: bool, seed: int, clock: EpochClock, nan: str, images: bool,
+    ):
+        if not samples:
+            raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
+        self.index, self.samples, self.reader, self.masking, self.maps = index, samples, reader, masking, maps
+        self.scaling, self.shuffle, self.seed, self.clock, self.images = scaling, shuffle, seed, clock, images
+        self._finite, self._maxima = FiniteSlices(nan), {}
+
+    def visits(self) -> np.ndarray:
+        """(volume number, slice number, epoch) of every sample of the next pass, in its order."""
+        epoch = self.clock.start_pass()
+        order = np.arange(len(self.samples))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        return np.array([(*self.samples[number], epoch) for number in order], np.int64)
+
+    def element(self, visit: np.ndarray) -> tuple:
+        """kspace, maps, mask, image, scale, data range."""
+        number, i, epoch = (int(n) for n in visit)
+        volume = self.index.volumes[number]
+        kspace = self._kspace(volume, i)
+        mask = self._mask(volume, (self.seed, epoch, number, i))
+        maps = self.maps(volume, i, kspace, mask)
+        problem = problem_of(kspace, maps, mask, self.scaling)
+        image = combine(kspace, maps) / np.float32(problem.scale) if self.images else problem.zero_filled
+        maximum = self._maximum(number) / problem.scale
+        return problem.kspace, maps, problem.mask, image, np.float32(problem.scale), np.float32(maximum)
+
+    def size(self, number: int) -> tuple[int, int, int]:
+        volume = self.index.volumes[number]
+        return volume.coils or 1, volume.height, volume.width
+
+    def check_first_slice(self) -> None:
+        """Refuse images of k-space that is undersampled: they would equal the inputs."""
+        volume = self.index.volumes[self.samples[0][0]]
+        kspace = self._kspace(volume, volume.slices // 2)
+        gaps = volume.mask is not None and not volume.mask.all() and not kspace[..., ~volume.mask].any()
+        if self.images and (volume.undersampled or gaps):
+            raise DataError(f'{volume.name}: its k-space is undersampled, so there is no image to compare with. Use '
+                            'target="none" for unsupervised training, or reconstruct.')
+
+    def _kspace(self, volume: Volume, i: int) -> np.ndarray:
+        kspace = self._finite(volume, i, self.reader.kspace)
+        return kspace if kspace.ndim == 3 else kspace[None]
+
+    def _mask(self, volume: Volume, position: tuple[int, ...]) -> np.ndarray:
+        if volume.undersampled:
+            return np.ones(volume.width, bool)
+        return self.masking.draw(volume.width, volume.name, position) if volume.mask is None else volume.mask
+
+    def _maximum(self, number: int) -> float:
+        if number not in self._maxima:
+            volume = self.index.volumes[number]
+            self._maxima[number] = max(float(rss(ifft2c(self._kspace(volume, i))).max()) for i in range(volume.slices))
+        return self._maxima[number]
+
+
+def _pipeline(stream: _Stream, batch_size: int, drop_remainder: bool, metadata: bool) -> Any:
+    import tensorflow as tf
+
+    sizes = Counter(stream.size(number) for number, _ in stream.samples)
+    coils, height, width = (set(n) for n in zip(*sizes))
+    known = tuple(n.pop() if len(n) == 1 else None for n in (coils, height, width))
+    signature = (tf.TensorSpec(known, tf.complex64), tf.TensorSpec(known, tf.complex64), tf.TensorSpec(known[1:], tf.float32),
+                 tf.TensorSpec(known[1:], tf.complex64), tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.float32))
+
+    def arranged(kspace: Any, maps: Any, mask: Any, image: Any, scale: Any, data_range: Any) -> tuple:
+        inputs = {"kspace": kspace, "sens_maps": maps, "mask": mask}
+        facts = ({"scale": scale, "data_range": data_range},) if metadata else ()
+        return (inputs, *((image,) if stream.images else ()), *facts)
+
+    dataset = elements(stream, signature).map(arranged)
+    return batched(dataset, sizes, batch_size, drop_remainder, lambda inputs: inputs["kspace"])

@@ -1,0 +1,117 @@
+"""The models that know the coils and the measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .record import Record
+
+_DENOISERS = ("resnet", "unet", "cnn")
+
+
+def cg_sense(l2lam: float = 1e-3, cg_max_iter: int = 10, cg_eps: float = 1e-4, centered: bool = True) -> Any:
+    """`models.unrolled.CGSense`: a callable on {"kspace", "sens_maps", "mask"}; nothing to train."""
+    from ..models.unrolled import CGSense
+
+    return CGSense(l2lam, cg_max_iter=cg_max_iter, cg_eps=cg_eps, centered=centered)
+
+
+def modl(
+    denoiser: str = "resnet",
+    num_unrolls: int = 4,
+    cg_start: str = "previous",
+    l2lam: float = 1e-3,
+    cg_max_iter: int = 10,
+    cg_eps: float = 1e-4,
+    supervised: bool = True,
+    learning_rate: Any = 1e-3,
+    jit_compile: Any = "auto",
+    **network: Any,
+) -> Any:
+    """`training.UnrolledRecon` of a `MoDL`, compiled; `network` are arguments of its denoiser's builder."""
+    from ..models.unrolled import MoDL
+
+    model = MoDL(_denoiser(denoiser, network), num_unrolls, cg_start, l2lam, cg_max_iter=cg_max_iter, cg_eps=cg_eps)
+    return _trainer(model, supervised, learning_rate, jit_compile)
+
+
+def deep_basis_pursuit(
+    denoiser: str = "resnet",
+    num_unrolls: int = 4,
+    num_admm: int = 2,
+    stdev: float = 0.0,
+    l2lam: float = 0.1,
+    cg_max_iter: int = 10,
+    cg_eps: float = 1e-4,
+    supervised: bool = True,
+    learning_rate: Any = 1e-3,
+    jit_compile: Any = "auto",
+    **network: Any,
+) -> Any:
+    """`training.UnrolledRecon` of a `DeepBasisPursuit`, compiled; `network` are arguments of its denoiser's builder."""
+    from ..models.unrolled import DeepBasisPursuit
+
+    model = DeepBasisPursuit(_denoiser(denoiser, network), num_unrolls, num_admm, stdev, l2lam, cg_max_iter=cg_max_iter,
+                             cg_eps=cg_eps)
+    return _trainer(model, supervised, learning_rate, jit_compile)
+
+
+def _denoiser(name: str, options: dict[str, Any]) -> Any:
+    from ..models import unrolled
+
+    if name not in _DENOISERS:
+        raise ValueError(f"The denoiser must be one of {', '.join(_DENOISERS)}, received {name!r}")
+    return getattr(unrolled, f"{name}_denoiser")(**options)
+
+
+def _trainer(model: Any, supervised: bool, learning_rate: Any, jit_compile: Any) -> Any:
+    from ..training import UnrolledRecon
+
+    trainer = UnrolledRecon(model, supervised)
+    trainer.compile(learning_rate=learning_rate, jit_compile=jit_compile)
+    return trainer
+
+
+_SEED = {"supervised": False, "num_unrolls": 4, "l2lam": 0.1}
+_SMALL = {"denoiser": "cnn", "layers": 4, "features": 24, "num_unrolls": 4, "learning_rate": 1e-3, "l2lam": 0.05}
+_DEEPINPY = "utcsilab/deepinpy@eafebc7 (MIT), SamiKhandker/ImprovingMRIQuality@9f53d9e"
+
+RECORDS = (
+    Record(
+        "cg_sense",
+        "multicoil",
+        "CG-SENSE: least squares by conjugate gradient with coil maps; nothing is learned.",
+        fixed=cg_sense,
+        source=_DEEPINPY,
+        parity="forward pass, losses and gradients: tests/golden/flow/cgsense.npz",
+    ),
+    Record(
+        "modl",
+        "multicoil",
+        "MoDL: a denoiser and data consistency by conjugate gradient, unrolled.",
+        modl,
+        presets={
+            "recommended": {"denoiser": "cnn", "num_unrolls": 4, "learning_rate": 1e-3, "l2lam": 0.05},
+            "small": _SMALL,
+            "published": {"denoiser": "cnn", "num_unrolls": 10, "cg_start": "zero", "cg_eps": 1e-5, "l2lam": 0.05},
+            "seed": {**_SEED, "denoiser": "resnet", "learning_rate": 4e-5},
+        },
+        batch_size=1,
+        source=f"{_DEEPINPY}; hkaggarwal/modl@2b02b9b4 (its weights: no licence stated)",
+        parity="forward pass, gradients, three Adam steps: tests/golden/flow/modl*.npz; published weights on a real brain",
+    ),
+    Record(
+        "deep_basis_pursuit",
+        "multicoil",
+        "Deep basis pursuit: a denoiser under the constraint of the measurement, by ADMM, unrolled.",
+        deep_basis_pursuit,
+        presets={
+            "recommended": {"denoiser": "cnn", "num_unrolls": 4, "learning_rate": 1e-3, "l2lam": 1.0},
+            "small": {**_SMALL, "l2lam": 1.0},
+            "seed": {**_SEED, "denoiser": "unet", "learning_rate": 1.1e-3},
+        },
+        batch_size=1,
+        source=_DEEPINPY,
+        parity="forward pass, gradients, three Adam steps: tests/golden/flow/dbp*.npz",
+    ),
+)
