@@ -128,7 +128,7 @@ def test_resnet_reconstruction_is_the_denoised_zero_filled_image(flow):
     case = flow("resnet_recon")
     h = case.meta["hparams"]
     denoiser = unrolled.resnet_denoiser(h["latent_channels"], h["num_blocks"])
-    load_weights(denoiser, {n.removeprefix("denoiser."): a for n, a in case.weights().items()})
+    load_weights(denoiser, {n.removeprefix("network."): a for n, a in case.weights().items()})
     x = channels_to_complex(denoiser(complex_to_channels(case["out_x_adj"])))
     np.testing.assert_allclose(x, case["out_x_hat"], atol=1e-5)
 

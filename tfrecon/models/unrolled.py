@@ -58,6 +58,9 @@ class Unrolled(keras.Model):
 
     def reconstruct(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, list]:
         """(complex image (N, H, W), iterations conjugate gradient took in every solve)."""
+        return self._iterate({name: tf.convert_to_tensor(x) for name, x in inputs.items() if x is not None}, training)
+
+    def _iterate(self, inputs: Mapping[str, Any], training: bool | None) -> tuple[Any, list]:
         raise NotImplementedError
 
     def operator(self, inputs: Mapping[str, Any]) -> LinearOperator:
@@ -118,7 +121,7 @@ class CGSense(Unrolled):
     def __init__(self, l2lam: float = 1e-3, **kwargs: Any):
         super().__init__(l2lam, **kwargs)
 
-    def reconstruct(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, list]:
+    def _iterate(self, inputs: Mapping[str, Any], training: bool | None) -> tuple[Any, list]:
         operator = self.operator(inputs)
         x, count = self.consistency.solve(operator, operator.adjoint(inputs["kspace"]))
         return x, [count]
@@ -152,7 +155,7 @@ class MoDL(_WithDenoiser):
             raise UsageError(f"cg_start must be one of {', '.join(_CG_STARTS)}; received {cg_start!r}.")
         self.cg_start = cg_start
 
-    def reconstruct(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, list]:
+    def _iterate(self, inputs: Mapping[str, Any], training: bool | None) -> tuple[Any, list]:
         operator, counts = self.operator(inputs), []
         zero_filled = x = operator.adjoint(inputs["kspace"])
         for _ in range(self.num_unrolls):
@@ -201,7 +204,7 @@ class DeepBasisPursuit(_WithDenoiser):
             raise UsageError(f"epsilon_rule must be sample or batch, received {epsilon_rule!r}.")
         self.stdev, self.epsilon_rule = float(stdev), epsilon_rule
 
-    def reconstruct(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, list]:
+    def _iterate(self, inputs: Mapping[str, Any], training: bool | None) -> tuple[Any, list]:
         operator, y, counts = self.operator(inputs), inputs["kspace"], []
         x, radius = operator.adjoint(y), self.epsilon(inputs)
         z, u = operator.forward(x), tf.zeros_like(y)
@@ -217,9 +220,10 @@ class DeepBasisPursuit(_WithDenoiser):
 
     def epsilon(self, inputs: Mapping[str, Any]) -> Any:
         """Radius of the ball around the measurement for each sample, (N,) or a number."""
-        kspace, mask = inputs["kspace"], inputs["mask"]
-        coils = kspace.shape[1] if len(kspace.shape) == 4 else 1
-        samples = coils * tf.reduce_sum(tf.cast(mask, kspace.dtype.real_dtype), (1, 2))
+        kspace, mask = (tf.convert_to_tensor(inputs[name]) for name in ("kspace", "mask"))
+        real = kspace.dtype.real_dtype
+        coils = tf.cast(tf.shape(kspace)[1] if len(kspace.shape) == 4 else 1, real)
+        samples = coils * tf.reduce_sum(tf.cast(mask, real), (1, 2))
         return self.stdev * (tf.sqrt(samples) if self.epsilon_rule == "sample" else tf.norm(samples))
 
     def _admm(

@@ -14,7 +14,7 @@ from .fourier import AXES, ifft2c
 
 METHODS = ("espirit", "low_resolution")
 _KERNEL = 6
-_LEAST = 4  # rows and columns of the centre below which nothing can be said about coils
+_LEAST = 2  # rows and columns of the centre below which nothing can be said about coils
 
 
 def estimate_maps(
@@ -26,7 +26,7 @@ def estimate_maps(
         kspace: complex (coils, H, W), DC in the centre.
         mask: (H, W) or (W,), True where sampled; None: everywhere.
         method: "espirit": the eigenvectors of the calibration area's local correlations (Uecker et al., 2014). Where the
-            area is smaller than 8 in a direction, kernels shrink with it. "low_resolution": coil images of the Hann-windowed
+            area is smaller than 12 in a direction, kernels shrink with it. "low_resolution": coil images of the Hann-windowed
             area divided by their root sum of squares.
         largest: rows and columns of the area that are used at most.
         threshold: singular values below this share of the largest are noise (ESPIRiT).
@@ -37,7 +37,7 @@ def estimate_maps(
         complex64 (coils, H, W).
 
     Raises:
-        UsageError: unknown method. DataError: the area is smaller than 4 x 4, or holds zeros only.
+        UsageError: unknown method. DataError: the area is smaller than 2 x 2, or holds zeros only.
     """
     if method not in METHODS:
         raise UsageError(f"The method must be one of {', '.join(METHODS)}, received {method!r}.")

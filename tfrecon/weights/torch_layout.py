@@ -23,7 +23,7 @@ _LEAVES = {
 }
 _IGNORED = "num_batches_tracked"  # a counter of PyTorch's batch norm; nothing here depends on it
 _PARALLEL = "module."
-_Source = dict[tuple[str, str], tuple[str, np.ndarray]]
+_Source = dict[tuple[str, str], Any]  # (layer, leaf) -> (name, array)
 
 
 def load_state_dict(
@@ -64,8 +64,8 @@ def load_state_dict(
 
 def count_places(model: Any, names: Iterable[str]) -> int:
     """How many of the names mean a variable of the model, read as names of PyTorch."""
-    known = {key for key, _ in _places(model)}
-    return sum(_key(name) in known for name in names)
+    known = [key for key, _ in _places(model)]
+    return sum(key in known for key in _with_owners({_key(name): name for name in names}, known, tuple(_networks_of(model))))
 
 
 def _places(model: Any) -> Iterator[tuple[tuple[str, str], Any]]:
