@@ -5,6 +5,9 @@
 RAW holds, under the folder names of the table in benchmarks/README.md, the files named there. OUT gets
 
   singlecoil/           TRUE single-coil k-space of an axial T2 brain
+  multicoil/            TRUE multi-coil k-space of three brains, one slice each (8, 8 and 16 coils)
+  derived_coils/train,  multi-coil volumes DERIVED from magnitude images (another brain, hearts; a knee): image x smooth phase
+    val/                x eight invented coils + noise, then FFT, 256x256
   derived/train, val/   volumes DERIVED from cardiac magnitude images: image x smooth phase + noise, then FFT; one file per
                         person where persons are known, attribute derived=True. Good for training, never for claims.
   superres/train, val/  magnitude images, 320x320 or padded to it: a brain and a knee to train on, another knee to judge
@@ -24,7 +27,7 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
-from tfrecon.physics import fft2c, ifft2c
+from tfrecon.physics import fft2c, ifft2c, rss
 from tfrecon.transforms import crop_or_pad
 
 PEOPLE_FROM = 24  # frames 24..45 and 46..68 show the same people in the same order; who repeats in 1..23 is not known
@@ -33,13 +36,14 @@ CT_TEST = ("14.dcm", "16.dcm")
 
 
 def write(path: Path, patient: str, acquisition: str, kspace: np.ndarray, derived: bool = False) -> None:
-    """One volume (slices, H, W) with both target keys and fastMRI's attributes."""
+    """One volume (slices, H, W) or (slices, coils, H, W) with its target keys and fastMRI's attributes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kspace = np.ascontiguousarray(kspace, dtype=np.complex64)
-    image = np.abs(ifft2c(kspace)).astype(np.float32)
+    image = np.abs(ifft2c(kspace)) if kspace.ndim == 3 else rss(ifft2c(kspace))
     with h5py.File(path, "w") as file:
         file["kspace"] = kspace
-        file["reconstruction_esc"] = file["reconstruction_rss"] = image
+        for key in ("reconstruction_esc", "reconstruction_rss") if kspace.ndim == 3 else ("reconstruction_rss",):
+            file[key] = image.astype(np.float32)
         file.attrs.update(max=float(image.max()), norm=float(np.linalg.norm(image)), acquisition=acquisition,
                           patient_id=patient, derived=derived)
     print(path, kspace.shape)
@@ -85,6 +89,46 @@ def read_cfl(stem: Path) -> np.ndarray:
     return np.fromfile(stem.with_suffix(".cfl"), "<c8").reshape(shape, order="F")
 
 
+def write_multicoil(raw: Path, out: Path) -> None:
+    espirit = read_cfl(raw / "espirit_t1_brain_8ch" / "full").squeeze()
+    alias = loadmat(raw / "alias_t1_brain_8ch" / "brain_alias_8ch.mat")["DATA"][:, 44:212]
+    with h5py.File(raw / "mchiew_brain_16ch" / "raw_data.mat") as file:
+        values = file["raw"][()][:, 0]
+    for name, patient, kspace in (("espirit_t1_brain_8ch", "espirit", np.moveaxis(espirit, -1, 0)),
+                                  ("alias_t1_brain_8ch", "alias", np.moveaxis(alias, -1, 0)),
+                                  ("mchiew_brain_16ch", "mchiew", values["real"] + 1j * values["imag"])):
+        write(out / "multicoil" / f"{name}.h5", patient, "AXT1", kspace[None])
+
+
+def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8, noise: float = 0.01) -> np.ndarray:
+    """Multi-coil k-space of magnitude images in 0..1: invented phase, smooth coils around the field, complex noise."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for image in images:
+        y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij")
+        angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(coils) / coils
+        width = rng.uniform(0.7, 1.2)
+        maps = np.stack([np.exp(-((x - 1.2 * np.cos(a)) ** 2 + (y - 1.2 * np.sin(a)) ** 2) / (2 * width**2))
+                         * smooth_phase(image.shape, rng) for a in angles])
+        seen = image * smooth_phase(image.shape, rng) * maps / rss(maps)
+        result.append(seen + noise / np.sqrt(2) * (rng.normal(size=seen.shape) + 1j * rng.normal(size=seen.shape)))
+    return fft2c(5e-4 * np.stack(result))
+
+
+def write_derived_coils(raw: Path, out: Path) -> None:
+    import nibabel
+    import pydicom
+
+    brain = np.moveaxis(np.asanyarray(nibabel.load(raw / "flair_brain_nifti" / "t2.nii.gz").dataobj), -1, 0)[3:-3]
+    knee = pydicom.dcmread(raw / "moveknee_mr_dicom" / "MOVEKNEE.dcm").pixel_array[::3]
+    hearts = [frame for frame in (cardiac_frame(raw, n) for n in range(24, 40)) if frame is not None]
+    for number, (name, images) in enumerate((("flair", brain), ("moveknee", knee), ("hearts", hearts))):
+        largest = max(image.max() for image in images)
+        cut = [crop_or_pad(np.float32(image / largest)[None], (256, 256))[0] for image in images]
+        split = "val" if name == "moveknee" else "train"
+        write(out / "derived_coils" / split / f"{name}.h5", name, "DERIVED", derived_coils(cut, number), derived=True)
+
+
 def write_images(path: Path, patient: str, images: np.ndarray, largest: float) -> None:
     """A volume of magnitudes alone, brought to fastMRI's intensities (`largest` to 5e-4) and to 320x320."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +154,8 @@ def write_superres(raw: Path, out: Path) -> None:
 def main(raw: Path, out: Path) -> None:
     brain = loadmat(raw / "loraks_t2_brain_sc" / "T2_single_channel.mat")["kData"][None]
     write(out / "singlecoil" / "loraks_t2_brain.h5", "loraks", "AXT2", brain)
+    write_multicoil(raw, out)
+    write_derived_coils(raw, out)
     write_cardiac(raw, out)
     write_superres(raw, out)
     for source in sorted((raw / "ct_head_ge").glob("*.dcm")):

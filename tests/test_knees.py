@@ -7,6 +7,7 @@ import pytest
 from tfrecon.data import bit_scale, create_paired_dataset, prepare_knees, resize_area, resize_nearest
 from tfrecon.errors import DataError, UsageError
 from tfrecon.physics import fft2c, ifft2c
+from tfrecon.physics.operators import Sense
 
 
 def test_scaling_and_resizing(flow):
@@ -49,13 +50,43 @@ def test_a_prepared_file(flow, tmp_path):
 def test_a_prepared_file_streams_as_multicoil_pairs_with_its_own_maps(flow, tmp_path):
     case = flow("process_data")
     path = prepare_knees(source(case, tmp_path / "in.h5"), tmp_path / "out.h5", 4, 0.25, [0, 2])
-    inputs, image = next(iter(create_paired_dataset(path, "multicoil", 2, accelerations=2)))
+    inputs, image = next(iter(create_paired_dataset(path, "multicoil", 2)))
+    np.testing.assert_array_equal(inputs["mask"], case["out_masks"])
     power = np.sqrt((np.abs(case["out_maps"]) ** 2).sum(1))
     np.testing.assert_allclose(inputs["sens_maps"], case["out_maps"] / power[:, None], atol=1e-5)
     # Maps that are not normalised are, and the image takes their power.
     expected = case["out_imgs"] * power
     scale = np.abs(image).max((1, 2), keepdims=True) / expected.max((1, 2), keepdims=True)
     np.testing.assert_allclose(image, expected * scale, atol=1e-5 * np.abs(image).max())
+
+
+def fftmod(x):
+    """DeepInPy's: it makes an uncentred transform a centred one where (H + W) / 2 is even."""
+    rows, columns = np.ogrid[: x.shape[-2], : x.shape[-1]]
+    return -x * (-1.0) ** (rows + columns)
+
+
+def test_items_of_deepinpys_dataset(flow, tmp_path):
+    """Its items are ours, fftmod moved into the transform: maps as they are, the mask, the samples, A^H y."""
+    case = flow("dataset")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key in ("imgs", "ksp", "maps", "masks"):
+            file[key] = case[f"in_{key}"]
+    options = {"kspace_key": "ksp", "coil_maps": "file", "scaling": "none"}
+    inputs, _ = next(iter(create_paired_dataset(tmp_path, "multicoil", 2, **options)))
+    np.testing.assert_allclose(fftmod(inputs["sens_maps"][1]), case["out_maps"], atol=1e-6)
+    np.testing.assert_array_equal(inputs["mask"][1], case["out_masks"])
+    zero_filled = Sense(inputs["sens_maps"], inputs["mask"]).adjoint(inputs["kspace"])[1]
+    np.testing.assert_allclose(zero_filled, case["out_out_adjoint_stdev0"], atol=2e-5)
+    noisy = fftmod(np.asarray(inputs["kspace"][1]))
+    difference = case["out_out"] - noisy
+    assert not difference[:, case["out_masks"] == 0].any()
+    spread = np.sqrt((np.abs(difference[:, case["out_masks"] == 1]) ** 2).mean())
+    assert spread == pytest.approx(case.meta["stdev"], rel=0.2)
+    again, _ = next(iter(create_paired_dataset(tmp_path, "multicoil", 2, stdev=case.meta["stdev"], **options)))
+    ours = np.asarray(again["kspace"] - inputs["kspace"])
+    measured = np.broadcast_to(case["in_masks"][:, None], ours.shape) == 1
+    assert not ours[~measured].any() and np.sqrt((np.abs(ours[measured]) ** 2).mean()) == pytest.approx(spread, rel=0.25)
 
 
 def test_training_pictures_of_the_flow(flow):

@@ -16,7 +16,7 @@ ROOT = Path(tfrecon.__file__).parent
 LAW = {
     "errors": set(), "files": {"errors"}, "transforms": {"errors"}, "hdf5": {"errors"},
     "losses": {"errors", "hdf5", "transforms"}, "metrics": {"errors", "transforms"},
-    "physics": {"errors", "transforms"}, "layers": {"physics", "transforms"}, "models": {"layers"},
+    "physics": {"errors", "transforms"}, "layers": {"physics", "transforms", "errors"}, "models": {"layers", "physics", "transforms", "errors"},
     "data": {"errors", "files", "hdf5", "physics", "transforms"},
     "weights": {"errors", "files", "hdf5"},
     "training": {"models", "losses", "metrics", "layers", "hdf5", "errors", "files"},
@@ -125,6 +125,12 @@ def test_public_names_and_least_arguments():
             ["g_hr_optimizer", "d_hr_optimizer", "g_lr_optimizer", "d_lr_optimizer", "losses"]),
         training.adam_opt: {"lr": 1e-4, "b1": 0.9, "b2": 0.999, "decay_steps": 1e4, "decay_rate": 0.5},
         training.Pix2Pix: dict.fromkeys(NETWORKS, inspect.Parameter.empty),
+        models.unrolled.resnet_denoiser: {"latent_channels": 64, "num_blocks": 3, "kernel_size": 7, "batch_norm": False},
+        models.unrolled.unet_denoiser: {"depth": 4, "width": 32},
+        models.unrolled.cnn_denoiser: {"layers": 5, "features": 64},
+        models.unrolled.MoDL: {"num_unrolls": 4, "cg_start": "previous"},
+        models.unrolled.DeepBasisPursuit: {"num_unrolls": 4, "num_admm": 2, "stdev": 0.0},
+        training.UnrolledRecon: {"supervised": True},
         losses.PerceptualLoss: {"backbone": "vgg19", "layer": "block3_conv3", "pre_activation": False, "distance": "mse",
                                 "preprocess": None, "weights": "imagenet"},
         losses.gradient_penalty: {"weight": 10.0, "norm": "pixel", **dict.fromkeys(
@@ -136,16 +142,19 @@ def test_public_names_and_least_arguments():
     for function in (metrics.nmse, metrics.psnr, metrics.ssim):
         assert list(inspect.signature(function).parameters)[:2] == ["target", "prediction"]
     assert callable(physics.fft2c) and callable(physics.ifft2c) and callable(transforms.center_crop)
-    names = {"zero_filled", "unet_gan", "deblurgan_mri", "ct_deblur", "srrescycgan", "srresdnet"}
+    names = {"zero_filled", "unet_gan", "deblurgan_mri", "ct_deblur", "srrescycgan", "srresdnet", "cg_sense", "modl",
+             "deep_basis_pursuit"}
     assert names <= set(tfrecon.list_models())
 
 
 def test_names_of_the_command_line_are_those_of_the_library():
     from tfrecon import losses
-    from tfrecon.cli.training_options import LOSS_NAMES, OPTIMIZER_NAMES
+    from tfrecon.cli.training_options import COIL_MAPS, LOSS_NAMES, OPTIMIZER_NAMES
+    from tfrecon.physics.coil_maps import METHODS
     from tfrecon.training.optimizers import OPTIMIZERS
 
     assert set(LOSS_NAMES) == set(losses.LOSSES) and set(OPTIMIZER_NAMES) == set(OPTIMIZERS)
+    assert set(COIL_MAPS) == {"auto", "file", *METHODS}
 
 
 @pytest.mark.parametrize("room_name", ["physics", "models", "layers", "losses", "metrics", "data", "training", "weights",

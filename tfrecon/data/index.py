@@ -20,7 +20,7 @@ from .layout import KSPACE_EXPECTED, check_complex_axis, kspace_layout, read_mas
 
 # Keys of the coursework test files, which hold k-space that is already undersampled.
 _IMAGE_KEYS = ("reconstruction_esc", "reconstruction_rss")
-_MAP_KEYS = ("sens_maps", "maps")
+_EXTRA_KEYS = ("sens_maps", "maps", "masks")
 _UNDERSAMPLED_KEYS = ("kspace_4af", "kspace_8af")
 
 
@@ -38,7 +38,7 @@ class Volume:
         notes: what the user should know about how the file is read.
         stamp: size and modification time, by which a reader notices that the file changed.
         image_keys: stored reconstructions by key with their (height, width), asked for or not.
-        map_keys: keys of stored coil maps; their size is checked when they are read.
+        extra_keys: which of sens_maps, maps, masks the file has; they are checked when they are read.
     """
 
     path: str
@@ -55,7 +55,7 @@ class Volume:
     notes: tuple[str, ...] = ()
     stamp: tuple[int, int] | None = None
     image_keys: dict = field(default_factory=dict, compare=False)
-    map_keys: tuple[str, ...] = ()
+    extra_keys: tuple[str, ...] = ()
 
     @property
     def undersampled(self) -> bool:
@@ -165,8 +165,8 @@ def _read_header(path: str, name: str, target: str | None, kspace_key: str | Non
         mask, mask_notes = _mask(file, layout.height, layout.width)
         notes = layout.notes + target_notes + mask_notes
         attributes, images = read_attributes(file), _stored_images(file, layout.slices)
-        maps = tuple(name for name in _MAP_KEYS if name in list(file))
-    return Volume(path, name, key, *layout.sizes, target_key, target_shape, attributes, mask, notes, stamp, images, maps)
+        extra = tuple(name for name in _EXTRA_KEYS if name in list(file))
+    return Volume(path, name, key, *layout.sizes, target_key, target_shape, attributes, mask, notes, stamp, images, extra)
 
 
 def _stored_images(file: h5py.File, slices: int) -> dict[str, tuple[int, int]]:

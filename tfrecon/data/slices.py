@@ -90,6 +90,13 @@ class SliceReader(AbstractContextManager):
         stored, layout = self._read(volume, key, i, lambda file, volume: self._find_maps(file, volume, key))
         return self._finite(_as_complex64(stored, layout), volume, key, i)
 
+    def sampling_mask(self, volume: Volume, i: int) -> np.ndarray:
+        """The mask of slice `i` in a file with `masks` (slices, height, width), as DeepInPy's: bool (height, width)."""
+        stored, _ = self._read(volume, "masks", i, _find_masks)
+        if not np.isin(stored, (0, 1)).all() or not stored.any():
+            raise DataError(f"{_where(volume, 'masks')} slice {i} must hold 0 and 1, and not 0 alone; correct it or remove masks")
+        return stored.astype(bool)
+
     def _read(
         self, volume: Volume, key: str, i: int, find: Callable[[h5py.File, Volume], _Array]
     ) -> tuple[np.ndarray, KspaceLayout | None]:
@@ -145,6 +152,15 @@ class SliceReader(AbstractContextManager):
         raise NonFiniteError(f"{_where(volume, key)} slice {i} has {nans} NaN and {int(bad.sum()) - nans} infinite values "
                              f"of {values.size} as {values.dtype}; leave the file out, or put 0 in their place with "
                              'nan="zero" (--nan zero)')
+
+
+def _find_masks(file: h5py.File, volume: Volume) -> _Array:
+    dataset = get_dataset(file, "masks", "masks (slices, H, W)")
+    wanted = (volume.slices, volume.height, volume.width)
+    if dataset.shape != wanted or dataset.dtype.kind not in "biuf":
+        raise DataError(f"{_where(volume, 'masks')} is {dataset.dtype} {dataset.shape}, expected numbers {wanted} as the k-space "
+                        "has; correct it or remove masks")
+    return _Array(dataset, True)
 
 
 def _find_target(file: h5py.File, volume: Volume) -> _Array:

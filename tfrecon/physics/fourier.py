@@ -6,6 +6,7 @@ metrics and file tools need no TensorFlow; tensors go through TensorFlow, differ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,30 @@ def _tensor_transform(x: Any, inverse: bool) -> Any:
     x = tf.convert_to_tensor(x)
     if not x.dtype.is_complex:
         x = tf.cast(x, tf.complex128 if x.dtype == tf.float64 else tf.complex64)
-    x = tf.signal.ifftshift(x, axes=AXES)
+    x = from_the_middle(x)
     count = tf.cast(tf.reduce_prod(tf.shape(x)[-2:]), x.dtype.real_dtype)
     if inverse:
         x = tf.signal.ifft2d(x) * tf.cast(tf.sqrt(count), x.dtype)
     else:
         x = tf.signal.fft2d(x) / tf.cast(tf.sqrt(count), x.dtype)
-    return tf.signal.fftshift(x, axes=AXES)
+    return to_the_middle(x)
+
+
+def to_the_middle(x: Any) -> Any:
+    """Index 0 of the last two axes moved to n // 2 (TensorFlow): `tf.signal.fftshift`, by a constant where sizes are known.
+
+    XLA takes no other shift in the derivative of a loop.
+    """
+    return _rolled(x, lambda n: n // 2)
+
+
+def from_the_middle(x: Any) -> Any:
+    """The inverse of `to_the_middle`: `tf.signal.ifftshift`."""
+    return _rolled(x, lambda n: -(n // 2))
+
+
+def _rolled(x: Any, by: Callable[[Any], Any]) -> Any:
+    import tensorflow as tf
+
+    sizes = [known or size for known, size in zip(x.shape[-2:], tf.unstack(tf.shape(x)[-2:]))]
+    return tf.roll(x, [by(size) for size in sizes], [len(x.shape) + axis for axis in AXES])

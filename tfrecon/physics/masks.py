@@ -1,6 +1,6 @@
-"""Undersampling masks over the columns of k-space, drawn bit for bit as fastMRI draws them.
+"""Undersampling masks over the columns of k-space, drawn bit for bit as fastMRI draws them; and one over single points.
 
-All take `(width, center_fractions, accelerations, seed)`; several fractions with as many accelerations mean that
+Those of columns take `(width, center_fractions, accelerations, seed)`; several fractions with as many accelerations mean that
 one pair is drawn. A string as seed is a file name: fastMRI seeds with the tuple of its characters.
 """
 
@@ -88,6 +88,41 @@ def magic_mask(width: int, center_fractions: Any, accelerations: Any, seed: Seed
     return _with_center(np.fft.fftshift(np.concatenate([positive, negative[::-1]])), low)
 
 
+def variable_density_mask(
+    shape: Sequence[int], acceleration: float, center: int = 16, power: float = 3.0, seed: Seed = None
+) -> np.ndarray:
+    """Single points of k-space (two phase-encoded axes), denser towards a fully sampled square in the centre.
+
+    Args:
+        shape: (H, W).
+        acceleration: at least 1: about H W / acceleration points are sampled.
+        center: side of the square.
+        power: points at a distance r (1 at the middle of an edge) are drawn with a probability of about (1 - r)^power.
+        seed: as in `random_mask`.
+
+    Returns:
+        bool (H, W), True where sampled.
+
+    Raises:
+        UsageError: a value is out of range, or the square alone has more points than the acceleration allows.
+    """
+    height, width = (int(n) for n in shape)
+    wanted = height * width / check_acceleration(acceleration)
+    if not 0 < center <= min(height, width) or center**2 > wanted:
+        raise UsageError(f"The centre of {center} x {center} does not fit into {height} x {width} at acceleration "
+                         f"{acceleration}; take a smaller centre.")
+    y, x = (np.abs(np.arange(n) - n // 2) / (n / 2) for n in (height, width))
+    density = np.clip(1 - np.hypot(y[:, None], x) / np.sqrt(2), 0, 1) ** power
+    square = np.zeros((height, width), bool)
+    square[height // 2 - center // 2 :, width // 2 - center // 2 :][:center, :center] = True
+    low, high = 0.0, 1e6
+    for _ in range(60):  # the factor that gives the acceleration on average
+        factor = (low + high) / 2
+        expected = np.where(square, 1, np.minimum(factor * density, 1)).sum()
+        low, high = (factor, high) if expected < wanted else (low, factor)
+    return square | (_generator(seed).uniform(size=(height, width)) < low * density)
+
+
 MASK_TYPES: dict[str, Callable[..., np.ndarray]] = {
     "random": random_mask,
     "equispaced": equispaced_mask,
@@ -142,10 +177,14 @@ def _begin(width: int, center_fractions: Any, accelerations: Any, seed: Seed) ->
         )
     factors = [check_acceleration(a) for a in factors]
     fractions = [check_center_fraction(f, a) for f, a in zip(fractions, factors)]
-    rng = np.random.RandomState(tuple(map(ord, seed)) if isinstance(seed, str) else seed)
+    rng = _generator(seed)
     choice = rng.randint(0, len(factors))
     low = int(round(width * fractions[choice]))
     return rng, fractions[choice], factors[choice], low
+
+
+def _generator(seed: Seed) -> np.random.RandomState:
+    return np.random.RandomState(tuple(map(ord, seed)) if isinstance(seed, str) else seed)
 
 
 def _with_center(mask: np.ndarray, low: int) -> np.ndarray:

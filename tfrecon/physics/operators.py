@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..errors import UsageError
-from .fourier import AXES, fft2c, ifft2c
+from .fourier import fft2c, from_the_middle, ifft2c, to_the_middle
 
 Shape = tuple[int | None, ...]
 
@@ -194,10 +194,10 @@ class Sense(LinearOperator):
         return self._outwards(self._uncentred.normal(self._inwards(x)))
 
     def _inwards(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.signal.ifftshift(x, axes=AXES) if self.centered else x
+        return from_the_middle(x) if self.centered else x
 
     def _outwards(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.signal.fftshift(x, axes=AXES) if self.centered else x
+        return to_the_middle(x) if self.centered else x
 
 
 class Convolve(LinearOperator):

@@ -67,7 +67,8 @@ def reconstruct_coil_volume(
             `without` of the same form, its answer before data consistency, that answer's residual is noted too.
 
     Returns:
-        (magnitude float32 (slices, h, w) in the file's units; the mask applied, None for data undersampled already; a note
+        (magnitude float32 (slices, h, w) in the file's units; the mask applied, None for data undersampled already and for
+        masks that differ by slice; a note
         with the relative residual on the measured samples, |M F S x - y| / |y|, the worst of the slices).
 
     Raises:
@@ -77,11 +78,12 @@ def reconstruct_coil_volume(
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")
     kspace = [_with_coils(reader.kspace(volume, i)) for i in range(volume.slices)]
-    mask, note = choose_mask(volume, kspace, settings.masking)
+    own = "masks" in volume.extra_keys
+    mask, note = (None, "the file's own masks were used") if own else choose_mask(volume, kspace, settings.masking)
     maps, size = CoilMapSource(settings.coil_maps, reader), output_size(volume, settings.crop)
     images, before, after = [], [], []
     for i, k in enumerate(kspace):
-        applied = _gaps(k) if mask is None else mask
+        applied = reader.sampling_mask(volume, i) if own else _gaps(k) if mask is None else mask
         if not k.any():  # whatever a model makes of nothing, the result is 0
             images.append(np.zeros(size, np.float32))
             continue

@@ -161,8 +161,12 @@ def load_zero_filled(
     volume = index_volumes(target_path, strict=True).volumes[0]
     with SliceReader() as reader:
         slices = [reader.kspace(volume, i) for i in range(volume.slices)]
-    mask = _baseline_mask(prediction_path, volume, slices, masking)
-    images = [zero_filled(k, mask) for k in slices]
+        if "masks" in volume.extra_keys:
+            masks, mask = [reader.sampling_mask(volume, i) for i in range(volume.slices)], None
+        else:
+            mask = _baseline_mask(prediction_path, volume, slices, masking)
+            masks = [mask] * volume.slices
+    images = [zero_filled(k, own) for k, own in zip(slices, masks)]
     combined = images if volume.coils is None else [rss(image) for image in images]
     return np.stack([center_crop(image, size) for image in combined]), mask
 

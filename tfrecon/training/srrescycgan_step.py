@@ -114,17 +114,22 @@ class CycleStep(ImageTrainer):
                 gradients[second] = [gradient * ratio for gradient in gradients[second]]
         return gradients
 
+    def _network(self, name: str) -> keras.Model:
+        """The network as a step runs it: under XLA derivatives by hand save memory only where it is asked for."""
+        plain = self.jit_compile and not self.low_memory
+        return getattr(self, name) if plain else self._twins[name]
+
     def _up(self, small: Any) -> Any:
-        return self.full_precision(self._twins["G_HR"](small, training=True))
+        return self.full_precision(self._network("G_HR")(small, training=True))
 
     def _down(self, large: Any) -> Any:
-        return self.full_precision(self._twins["G_LR"](large, training=True))
+        return self.full_precision(self._network("G_LR")(large, training=True))
 
     def _large_scores(self, large: Any, fake_large: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
-        return self._scores(self._twins["D_HR"], large, fake_large)
+        return self._scores(self._network("D_HR"), large, fake_large)
 
     def _small_scores(self, small: Any, fake_small: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
-        return self._scores(self._twins["D_LR"], small, fake_small)
+        return self._scores(self._network("D_LR"), small, fake_small)
 
     def _scores(self, critic: keras.Model, real: Any, fake: Any) -> tuple[Any, dict[str, Any]]:
         """The critic's loss, and the generator's."""

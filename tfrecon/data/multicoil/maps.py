@@ -18,11 +18,11 @@ _LIMIT = 512 * 2**20  # bytes of estimated maps that are kept
 
 
 class CoilMapSource:
-    """The coil maps of a slice, normalised to a sum of |map|^2 of 1.
+    """The coil maps of a slice.
 
     Args:
-        how: "auto": the file's `sens_maps` or `maps`, else "espirit"; a method of `physics.coil_maps`; "file": the file's or
-            an error.
+        how: "auto": the file's `sens_maps` or `maps`, normalised to a sum of |map|^2 of 1, else "espirit"; "file": the file's
+            exactly as they are, or an error; a method of `physics.coil_maps`.
         reader: reads the files.
 
     Raises:
@@ -49,9 +49,12 @@ class CoilMapSource:
         """
         if len(kspace) == 1:
             return np.ones(kspace.shape, np.complex64)
-        key = next((k for k in _KEYS if k in volume.map_keys), None) if self.how in ("auto", "file") else None
+        key = next((k for k in _KEYS if k in volume.extra_keys), None) if self.how in ("auto", "file") else None
         if key is not None:
-            return _normalized(self.reader.coil_maps(volume, key, i), volume, key)
+            maps = self.reader.coil_maps(volume, key, i)
+            if not maps.any():
+                raise DataError(f"{shown(volume.name)}: {key} is zero everywhere; remove it to have the maps estimated")
+            return maps if self.how == "file" else _normalized(maps)
         if self.how == "file":
             raise DataError(f"{shown(volume.name)}: no coil maps ({' or '.join(_KEYS)}) in the file; store them, or estimate "
                             "them with coil maps espirit")
@@ -83,8 +86,6 @@ def _equal(shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, 1 / np.sqrt(shape[0]), np.complex64)
 
 
-def _normalized(maps: np.ndarray, volume: Volume, key: str) -> np.ndarray:
+def _normalized(maps: np.ndarray) -> np.ndarray:
     power = np.sqrt((np.abs(maps) ** 2).sum(axis=0))
-    if not power.any():
-        raise DataError(f"{shown(volume.name)}: {key} is zero everywhere; remove it to have the maps estimated")
     return np.divide(maps, power, out=np.zeros_like(maps), where=power > 0).astype(np.complex64)

@@ -18,7 +18,7 @@ from ..slices import SliceReader
 from ..splits import Sample, all_samples
 from ..stream import EpochClock, FiniteSlices
 from .maps import CoilMapSource
-from .problem import check_coil_scaling, combine, problem_of
+from .problem import Problem, check_coil_scaling, combine, problem_of
 
 _IMAGES = ("kspace", "none")
 
@@ -33,6 +33,7 @@ def multicoil_pairs(
     mask_type: str = "random",
     mask_seed: Any = "file",
     coil_maps: str = "auto",
+    stdev: float = 0.0,
     scaling: str = "zero_filled_max",
     shuffle: bool = False,
     seed: int = 0,
@@ -53,8 +54,11 @@ def multicoil_pairs(
         batch_size: at least 1. Slices of other sizes or coil counts come in batches of their own.
         target: None or "kspace": the image is the coils' images of the whole k-space weighted by their maps, in complex
             numbers; "none": there is no image (data that are undersampled already, for unsupervised training).
-        accelerations, center_fractions, mask_type, mask_seed: as in `masked_pairs`. A file with a mask of its own keeps it.
+        accelerations, center_fractions, mask_type, mask_seed: as in `masked_pairs`. A file with a mask of its own
+            (`mask`, or `masks` for each slice, of single points too) keeps it.
         coil_maps: see `CoilMapSource`; estimated ones look at the sampled centre only.
+        stdev: standard deviation of complex noise added to the measured samples, in the units of the scaled k-space (what
+            `DeepBasisPursuit` calls by the same name); fresh in every epoch, from `seed`.
         scaling: "zero_filled_max" divides k-space and image by the largest magnitude of the zero-filled image; "none".
         shuffle, seed, clock, drop_remainder, samples, kspace_key, complex_axis, shift, nan, strict: as in `masked_pairs`.
         metadata: yield a third element, a dict of (N,) float32: `scale`, and `data_range`: the largest value of the volume's
@@ -72,6 +76,8 @@ def multicoil_pairs(
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
     check_coil_scaling(scaling)
+    if not 0 <= stdev < float("inf"):
+        raise UsageError(f"stdev must be a finite number of at least 0, received {stdev!r}.")
     index = path if isinstance(path, Index) else index_volumes(path, None, kspace_key, strict, complex_axis)
     for volume in index.volumes:
         shortage = memory_shortage(volume)
@@ -79,8 +85,9 @@ def multicoil_pairs(
             raise DataError(f"{volume.path}: {shortage}")
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
-    stream = _Stream(index, list(all_samples(index) if samples is None else samples), reader, masking,
-                     CoilMapSource(coil_maps, reader), scaling, shuffle, seed, clock or EpochClock(), nan, target != "none")
+    chosen = list(all_samples(index) if samples is None else samples)
+    stream = _Stream(index, chosen, reader, masking, CoilMapSource(coil_maps, reader), scaling, stdev, shuffle, seed,
+                     clock or EpochClock(), nan, target != "none")
     stream.check_first_slice()
     return _pipeline(stream, batch_size, drop_remainder, metadata)
 
@@ -90,12 +97,13 @@ class _Stream:
 
     def __init__(
         self, index: Index, samples: list[Sample], reader: SliceReader, masking: Masking, maps: CoilMapSource, scaling: str,
-        shuffle: bool, seed: int, clock: EpochClock, nan: str, images: bool,
+        stdev: float, shuffle: bool, seed: int, clock: EpochClock, nan: str, images: bool,
     ):
         if not samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
         self.index, self.samples, self.reader, self.masking, self.maps = index, samples, reader, masking, maps
-        self.scaling, self.shuffle, self.seed, self.clock, self.images = scaling, shuffle, seed, clock, images
+        self.scaling, self.stdev, self.shuffle, self.seed = scaling, stdev, shuffle, seed
+        self.clock, self.images = clock, images
         self._finite, self._maxima = FiniteSlices(nan), {}
 
     def visits(self) -> np.ndarray:
@@ -111,12 +119,20 @@ class _Stream:
         number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
         kspace = self._kspace(volume, i)
-        mask = self._mask(volume, (self.seed, epoch, number, i))
+        position = (self.seed, epoch, number, i)
+        mask = self._mask(volume, i, position)
         maps = self.maps(volume, i, kspace, mask)
         problem = problem_of(kspace, maps, mask, self.scaling)
         image = combine(kspace, maps) / np.float32(problem.scale) if self.images else problem.zero_filled
         maximum = self._maximum(number) / problem.scale
-        return problem.kspace, maps, problem.mask, image, np.float32(problem.scale), np.float32(maximum)
+        return self._noisy(problem, position), maps, problem.mask, image, np.float32(problem.scale), np.float32(maximum)
+
+    def _noisy(self, problem: Problem, position: tuple[int, ...]) -> np.ndarray:
+        if not self.stdev:
+            return problem.kspace
+        rng, shape = np.random.default_rng(position), problem.kspace.shape
+        noise = (rng.normal(size=shape) + 1j * rng.normal(size=shape)) * (self.stdev / np.sqrt(2))
+        return problem.kspace + (noise * problem.mask).astype(np.complex64)
 
     def size(self, number: int) -> tuple[int, int, int]:
         volume = self.index.volumes[number]
@@ -135,7 +151,9 @@ class _Stream:
         kspace = self._finite(volume, i, self.reader.kspace)
         return kspace if kspace.ndim == 3 else kspace[None]
 
-    def _mask(self, volume: Volume, position: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, volume: Volume, i: int, position: tuple[int, ...]) -> np.ndarray:
+        if "masks" in volume.extra_keys:
+            return self.reader.sampling_mask(volume, i)
         if volume.undersampled:
             return np.ones(volume.width, bool)
         return self.masking.draw(volume.width, volume.name, position) if volume.mask is None else volume.mask
