@@ -18,6 +18,12 @@ GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_configure(config):
+    """With `-n`, a file's tests stay in one process, so that what they share is made once."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadfile"
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_left_behind():
     """Models and graphs of a file go with it: kept, they grow to gigabytes that every later collection walks through."""

@@ -60,6 +60,7 @@ def equal(one, other, *names):
             np.testing.assert_array_equal(a[key], b[key], key)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(
     capsys, monkeypatch, data, tmp_path, uninterrupted
 ):

@@ -6,6 +6,9 @@ from cli_tools import TINY, call, disc, fingerprint, volume
 SECRET = "SECRET^NAME"
 
 
+pytestmark = pytest.mark.usefixtures("tiny_unet")
+
+
 @pytest.fixture
 def data(tmp_path):
     header = f"<ismrmrdHeader><subjectInformation><patientName>{SECRET}</patientName></subjectInformation></ismrmrdHeader>"

@@ -125,6 +125,7 @@ def test_training_from_given_weights(folder, tmp_path, capsys):
     assert wrong.code == 4
 
 
+@pytest.mark.slow
 def test_training_on_shards_stops_and_goes_on(folder, tmp_path, capsys):
     assert call(capsys, "convert", folder / "data", tmp_path / "shards", "--shards", 3).code == 0
     words = ("train", "--data", tmp_path / "shards", *TINY, "--epochs", 2, "--visits", 2)

@@ -17,6 +17,7 @@ from kaggle_server import TOKEN, KaggleServer, tarred, zipped
 
 from tfrecon.data import index_images, index_volumes, kaggle, kaggle_client
 from tfrecon.data.find import find_files
+from tfrecon.data.kaggle import versions_taken
 from tfrecon.errors import DataError, ResourceError, UsageError
 
 kagglehub = pytest.importorskip("kagglehub")
@@ -92,6 +93,7 @@ def test_a_dataset_is_read_and_downloaded_once(server, cache, monkeypatch, caplo
     assert Path(found.path) == cache / "versions" / "3" / "val" / "a.h5" and (cache / "3.complete").exists()
     assert server.asked == ["newest", ("download", 3), ("file", 0)]
     assert "version 3" in caplog.text and "kaggle://owner/dataset/versions/3" in caplog.text
+    assert versions_taken() == {DATASET: "3"}  # for the record of a run
     assert names() == ["val/a.h5"] and len(server.asked) == 3  # the version stays for this process
     forget(monkeypatch)
     assert names() == ["val/a.h5"] and server.asked[3:] == ["newest"]

@@ -16,7 +16,8 @@ ROOT = Path(tfrecon.__file__).parent
 LAW = {
     "errors": set(), "files": {"errors"}, "transforms": {"errors"}, "hdf5": {"errors"},
     "losses": {"errors", "hdf5", "transforms"}, "metrics": {"errors", "transforms"},
-    "physics": {"errors", "transforms"}, "layers": {"physics", "transforms", "errors"}, "models": {"layers", "physics", "transforms", "errors"},
+    "physics": {"errors", "transforms"}, "layers": {"physics", "transforms", "errors"},
+    "models": {"layers", "physics", "transforms", "errors"},
     "data": {"errors", "files", "hdf5", "physics", "transforms"},
     "weights": {"errors", "files", "hdf5"},
     "training": {"models", "losses", "metrics", "layers", "hdf5", "errors", "files"},

@@ -164,7 +164,7 @@ def test_cg_sense_is_reconstructed_and_judged_with_the_zero_filled_row(capsys, f
     assert again.code == 2 and "mask_accelerations" in again.err
 
 
-@pytest.mark.parametrize("model", ["modl", "deep_basis_pursuit"])
+@pytest.mark.parametrize("model", ["modl", pytest.param("deep_basis_pursuit", marks=pytest.mark.slow)])
 def test_trained_models_resume_and_reconstruct(capsys, folder, tmp_path, model):
     words = ("train", "--data", folder, "--model", model, "--preset", "small", *TINY, "--acceleration", "2")
     assert call(capsys, *words, "--out", tmp_path / "run", "--epochs", "1").code == 0

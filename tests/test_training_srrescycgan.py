@@ -120,7 +120,8 @@ def test_every_pass_is_computed_once(traced):
     assert traced[1] == dict.fromkeys([*NETWORKS, "VGG"], 2)
 
 
-@pytest.mark.parametrize("options", [EAGER, {"jit_compile": False}, {"jit_compile": True}], ids=["eager", "graph", "XLA"])
+@pytest.mark.parametrize("options", [EAGER, {"jit_compile": False}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow)],
+                         ids=["eager", "graph", "XLA"])
 def test_low_memory_gives_the_same_numbers(options):
     with precision("float64"):
         plain = small(options, lambda_identity=0.5)
@@ -230,7 +231,7 @@ for a, b in zip(one, two, strict=True):
 """
 
 
-@pytest.mark.parametrize("options", [[], ["low_memory"], pytest.param(["spectral_norm"], marks=pytest.mark.slow)],
+@pytest.mark.parametrize("options", [[], *(pytest.param([o], marks=pytest.mark.slow) for o in ("low_memory", "spectral_norm"))],
                          ids=lambda options: "".join(options) or "plain")
 def test_two_devices_with_sgd_equal_one(options):
     """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""

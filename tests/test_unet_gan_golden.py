@@ -215,7 +215,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("number, jit_compile", [
-    (0, False), (1, False), (2, False), (1, True), pytest.param(0, True, marks=SLOW), pytest.param(2, True, marks=SLOW),
+    (0, False), (1, False), (2, False), *(pytest.param(number, True, marks=SLOW) for number in range(3)),
 ])
 def test_float32_step_eager_and_compiled(golden, number, jit_compile):
     """The step as users run it, with and without XLA: losses, and the generator's last layers, which no flip reaches."""

@@ -17,7 +17,7 @@ from typing import Any
 from .options import add_json, count, number, positive, print_json, say
 from .runs import WEIGHTS, begin_run, check_run, check_same_data
 from .tasks import Part, Task, task_of
-from .trainer import build_callbacks, build_options, build_trainer, estimate
+from .trainer import build_callbacks, build_options, build_trainer, check_requests, estimate
 from .training_options import add_losses, add_training
 
 HELP = "train a model"
@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     check_run(out, arguments)
+    check_requests(arguments)
     task = task_of(arguments)
     train, validation, skipped = _parts(task)
     result = train_model(task, out, train, validation)
@@ -180,10 +181,12 @@ def _card(task: Task, options: dict[str, Any]) -> dict[str, Any]:
 def _data_facts(train: Part, validation: Part) -> dict[str, Any]:
     """File names and pseudonyms by side, and a digest of names and sizes that tells whether two runs had the same data."""
     from ..data import pseudonyms
+    from ..data.kaggle import versions_taken
 
-    names = pseudonyms([*train.volumes, *validation.volumes])
+    names, versions = pseudonyms([*train.volumes, *validation.volumes]), versions_taken()
     listing = [(v.name, [size for size, _ in v.stamps]) for v in (*train.volumes, *validation.volumes)]
     return {
+        **({"kaggle_versions": versions} if versions else {}),
         "train": {v.name: names[v.name] for v in train.volumes},
         "validation": {v.name: names[v.name] for v in validation.volumes},
         "digest": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,19 @@ from typing import Any
 from .options import say
 from .tasks import Task
 from .training_options import jit_compile, learning_rate, model_options
+
+
+def check_requests(arguments: argparse.Namespace) -> None:
+    """Refuse, before anything is read, what this model or this machine cannot do during a run."""
+    from ..errors import ResourceError, UsageError
+    from ..zoo import record_of
+
+    if arguments.generator_first and arguments.model != "ct_deblur":
+        raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
+    if arguments.keep_epochs and record_of(arguments.model).task not in ("masked", "blur"):
+        raise UsageError(f"--keep-epochs is for models of one generator and one critic, received --model {arguments.model}.")
+    if arguments.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise ResourceError('--tensorboard needs the package tensorboard: pip install "tfrecon[tensorboard]".')
 
 
 def build_options(task: Task, side: int | None) -> dict[str, Any]:
@@ -55,7 +69,6 @@ def build_callbacks(task: Task, out: Path, trainer: Any, validation: Any) -> lis
     """What the command line asks for besides the state, the best weights and the progress."""
     import keras
 
-    from ..errors import ResourceError, UsageError
     from ..training.recipes import GeneratorFirst, SaveEveryEpoch
     from ..weights import save_legacy_weights
     from .strips import Strips
@@ -63,16 +76,10 @@ def build_callbacks(task: Task, out: Path, trainer: Any, validation: Any) -> lis
     arguments = task.arguments
     logs = out / "tensorboard" if arguments.tensorboard else None
     chosen: list[Any] = [Strips(out, validation, logs, task.picture)]
-    if arguments.generator_first and not hasattr(trainer, "adversarial"):
-        raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
     if arguments.generator_first:
         chosen.append(GeneratorFirst(arguments.generator_first))
-    if arguments.keep_epochs and not hasattr(trainer, "discriminator"):
-        raise UsageError(f"--keep-epochs is for models of one generator and one critic, received --model {arguments.model}.")
     if arguments.keep_epochs:
         chosen.append(SaveEveryEpoch(out, save_legacy_weights))
     if arguments.tensorboard:
-        if not importlib.util.find_spec("tensorboard"):
-            raise ResourceError('--tensorboard needs the package tensorboard: pip install "tfrecon[tensorboard]".')
         chosen.append(keras.callbacks.TensorBoard(str(logs)))
     return chosen

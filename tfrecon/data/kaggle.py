@@ -46,6 +46,14 @@ def local_path(path: str) -> str:
     return _inside(folder, parts, path)
 
 
+def versions_taken() -> dict[str, str]:
+    """Dataset -> the version this process reads, of those taken from kagglehub's cache ("unknown" for attached ones)."""
+    with _lock:
+        taken = {str(dataset): Path(folder).as_posix() for dataset, folder in _taken.items()}
+    found = {name: re.search(r"/versions/(\d+)(?:/|$)", folder) for name, folder in taken.items()}
+    return {name: match[1] if match else "unknown" for name, match in found.items()}
+
+
 def path_error(path: str, error: OSError) -> DataError:
     """The error for a path that cannot be read; under /kaggle/input it says what is attached there."""
     plain = file_error(path, error)
