@@ -19,6 +19,7 @@ from ..physics.operators import Fourier, LinearOperator, Mask, Sense
 from ..physics.solvers import conjugate_gradient, project_onto_ball, squared_norm
 from ..transforms import channels_to_complex, complex_to_channels
 from .denoisers import cnn_denoiser, resnet5block_denoiser, resnet_denoiser, unet_denoiser
+from .real_border import with_real_inputs
 
 __all__ = ["CGSense", "DeepBasisPursuit", "MoDL", "cnn_denoiser", "resnet5block_denoiser", "resnet_denoiser", "unet_denoiser",
            "with_real_inputs"]
@@ -246,43 +247,6 @@ class DeepBasisPursuit(_WithDenoiser):
 
     def own_config(self) -> dict[str, Any]:
         return {**super().own_config(), "num_admm": self.num_admm, "stdev": self.stdev, "epsilon_rule": self.epsilon_rule}
-
-
-def with_real_inputs(model: keras.Model) -> keras.Model:
-    """The reconstruction with complex numbers as two channels, for formats that have none (and for `export`).
-
-    Args:
-        model: of this module, or `with_data_consistency`'s.
-
-    Returns:
-        A functional model: {"kspace": (N, coils, H, W, 2), "sens_maps": the same, "mask": (N, H, W)}, all real, to (N, H, W, 2).
-    """
-    shapes = {"kspace": (None, None, None, 2), "sens_maps": (None, None, None, 2), "mask": (None, None)}
-    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    return keras.Model(inputs, _RealBorder(model, name="reconstruction")(inputs), name=f"{model.name}_real")
-
-
-@keras.saving.register_keras_serializable(package="tfrecon")
-class _RealBorder(keras.layers.Layer):
-    """Complex numbers made of channels for a model, and its answer taken apart again."""
-
-    def __init__(self, model: keras.Model, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.model, self.built = model, True
-
-    def call(self, inputs: Mapping[str, Any]) -> Any:
-        maps, kspace = (channels_to_complex(inputs[name]) for name in ("sens_maps", "kspace"))
-        return complex_to_channels(self.model({"kspace": kspace, "sens_maps": maps, "mask": inputs["mask"]}))
-
-    def compute_output_shape(self, input_shape: Mapping[str, tuple]) -> tuple:
-        return (*input_shape["mask"], 2)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls(**{**config, "model": keras.saving.deserialize_keras_object(config["model"])})
 
 
 def _both(first: Any, second: Any) -> Any:

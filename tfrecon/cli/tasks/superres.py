@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from .options import say
-from .tasks import Part, StillClock, Task, check_side, visited
+from ..options import say
+from .base import Part, StillClock, Task, check_side, visited
 
 _SMALLEST_WITHOUT_CRITIC = 16
 _SMALLEST_REDUCIBLE = 4
@@ -19,7 +19,7 @@ class SuperresTask(Task):
     baseline = "bicubic"
 
     def find(self, path: str) -> Any:
-        from ..data.superres import index_superres
+        from ...data.superres import index_superres
 
         return _large_enough(index_superres(path, self.arguments.target, self.arguments.strict))
 
@@ -39,7 +39,7 @@ class SuperresTask(Task):
         return check_side(side, self.record.multiple, least)
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
-        from ..data import create_paired_dataset
+        from ...data import create_paired_dataset
 
         a = self.arguments
         samples = visited(part, a.visits if training else 1)
@@ -56,7 +56,7 @@ class SuperresTask(Task):
     def do_nothing(self, image: Any) -> Any:
         import numpy as np
 
-        from ..transforms import resize_bicubic
+        from ...transforms import resize_bicubic
 
         grey = np.asarray(image)[..., 0]
         return resize_bicubic(grey, [4 * n for n in grey.shape[1:]])[..., None]
@@ -67,8 +67,8 @@ class SuperresTask(Task):
 
 def _large_enough(index: Any) -> Any:
     """The index without the volumes that cannot be reduced by four."""
-    from ..data import Skipped
-    from ..errors import DataError
+    from ...data import Skipped
+    from ...errors import DataError
 
     small = [v for v in index.volumes if min(v.target_shape) < _SMALLEST_REDUCIBLE]
     skipped = [Skipped(v.name, f"its slices of {v.height} x {v.width} are too small to be reduced by 4") for v in small]

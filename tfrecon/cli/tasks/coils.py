@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .options import masking
-from .tasks import Part, StillClock, Task, visited
+from ..options import masking
+from .base import Part, StillClock, Task, visited
 
 
 class CoilTask(Task):
@@ -15,7 +15,7 @@ class CoilTask(Task):
     baseline = "zero-filled"
 
     def find(self, path: str) -> Any:
-        from ..data import index_volumes
+        from ...data import index_volumes
 
         a = self.arguments
         return index_volumes(path, None, a.key, a.strict, a.complex_axis)
@@ -29,13 +29,13 @@ class CoilTask(Task):
     def side(self, *parts: Part) -> None:
         """None: whole frames."""
         if self.arguments.crop:
-            from ..errors import UsageError
+            from ...errors import UsageError
 
             raise UsageError(f"{self.arguments.model} reconstructs whole frames, of which a part has no k-space; leave "
                              f"--crop {self.arguments.crop} out.")
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
-        from ..data import create_paired_dataset
+        from ...data import create_paired_dataset
 
         a, rule = self.arguments, masking(self.arguments)
         how = {"shuffle": True, "mask_seed": None} if training else {"metadata": True, "mask_seed": rule.seed,
@@ -49,7 +49,7 @@ class CoilTask(Task):
 
     def do_nothing(self, image: Any) -> Any:
         """A^H y."""
-        from ..physics.operators import Sense
+        from ...physics.operators import Sense
 
         return Sense(image["sens_maps"], image["mask"]).adjoint(image["kspace"])
 
