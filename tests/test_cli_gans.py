@@ -105,6 +105,7 @@ def test_volumes_of_the_course_get_their_own_name_too(capsys, mri_run, tmp_path)
         assert len(file["recon_4af"]) == 2  # all slices, not the first alone
 
 
+@pytest.mark.slow
 def test_original_preset_trains_on_raw_images_the_other_way_round(capsys, tmp_path):
     words = [w for w in TINY_MRI if w not in ("--preset", "small")]
     data = volumes(tmp_path / "data")
@@ -116,6 +117,7 @@ def test_original_preset_trains_on_raw_images_the_other_way_round(capsys, tmp_pa
     assert card["scaling"] == "none" and card["options"]["swapped"] is True
 
 
+@pytest.mark.slow
 def test_ct_run_resumes_to_the_same_weights(capsys, ct_run, tmp_path):
     first = ("train", "--data", ct_run / "data", "--out", tmp_path / "run", *TINY_CT, "--visits", 2, "--generator-first", 1)
     assert call(capsys, *first, "--epochs", 1).code == 0

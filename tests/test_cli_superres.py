@@ -93,6 +93,7 @@ def test_time_limit_stops_cleanly_and_resume_equals_the_uninterrupted_run(folder
     assert (out / "history.json").read_text() == (folder / "run" / "history.json").read_text()
 
 
+@pytest.mark.slow
 def test_time_limit_before_the_first_epoch_is_over(folder, tmp_path, capsys):
     result = call(capsys, *command(folder, tmp_path / "run", "--epochs", 2, "--time-limit", 1e-6))
     assert result.code == 0 and "no epoch was completed; the state is in" in result.out
@@ -199,6 +200,7 @@ def test_weights_of_another_scaling_are_refused(folder, tmp_path, capsys):
     assert result.code == 4 and "scaling that does not exist" in result.err
 
 
+@pytest.mark.slow
 def test_upstream_generator_by_name(folder, tmp_path, capsys):
     upstream = ("--model", "srresdnet", "--preset", "small", "--set", "filters=2", "--set", "depth=1", "--batch-size", "2",
                 "--crop", "16")

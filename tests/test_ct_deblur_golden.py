@@ -217,6 +217,7 @@ def test_gradients_equal_the_originals(training):
         np.testing.assert_allclose(got[kept], expected[kept], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_in_float32(golden):
     """As users run it; GOLDEN.md's limits for float32."""
     case = golden("kupyn_train_mse")

@@ -193,6 +193,7 @@ def test_first_gradients_equal_the_originals(training):
         np.testing.assert_allclose(got[alive], case[f"{which}_grad_l2_64"][alive], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_training_in_float32(golden):
     """As users run it; three times the original's own spread between float32 and float64."""
     case = golden("deblurgan_train_keras2")

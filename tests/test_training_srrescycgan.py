@@ -120,8 +120,10 @@ def test_every_pass_is_computed_once(traced):
     assert traced[1] == dict.fromkeys([*NETWORKS, "VGG"], 2)
 
 
-@pytest.mark.parametrize("options", [EAGER, {"jit_compile": False}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow)],
-                         ids=["eager", "graph", "XLA"])
+COMPILED = [pytest.param({"jit_compile": jit}, marks=pytest.mark.slow) for jit in (False, True)]
+
+
+@pytest.mark.parametrize("options", [EAGER, *COMPILED], ids=["eager", "graph", "XLA"])
 def test_low_memory_gives_the_same_numbers(options):
     with precision("float64"):
         plain = small(options, lambda_identity=0.5)

@@ -70,7 +70,7 @@ def test_loss_is_the_mean_or_the_sum_over_the_batch(name):
         assert total == pytest.approx((np.abs(difference) ** 2).sum(), rel=1e-5)
 
 
-@EVERY
+@pytest.mark.parametrize("name", ["cg", "modl", pytest.param("dbp", marks=pytest.mark.slow)])
 def test_compiled_step_equals_the_plain_one(name):
     trainers = [small(name, {"jit_compile": True}), small(name)]
     logs = [t.train_on_batch(*batch(), return_dict=True) for t in trainers]

@@ -30,8 +30,10 @@ class Limits:
             (1e-9, 1e-8, 1e-9, 1e-9, 1e-9) if exact else (1e-5, 1e-4, 1e-6, 2e-5, 1e-6))
 
 
-@pytest.mark.parametrize("floatx", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name, floatx", [
+    *((name, "float64") for name in CASES), ("modl_train_sup", "float32"),
+    *(pytest.param(name, "float32", marks=pytest.mark.slow) for name in CASES[1:]),
+])
 def test_three_steps(flow, name, floatx):
     case, exact = flow(name), floatx == "float64"
     limits, size = Limits(exact), case.meta["batch_size"]

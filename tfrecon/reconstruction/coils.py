@@ -16,9 +16,7 @@ from ..data import (
     Problem,
     SliceReader,
     Volume,
-    check_folder,
     choose_mask,
-    is_complete,
     memory_shortage,
     output_size,
     problem_of,
@@ -27,7 +25,8 @@ from ..data import (
 from ..errors import DataError
 from ..physics import fft2c
 from ..transforms import center_crop
-from .folder import Outcome, check_existing, check_same_run, check_targets, each_volume
+from .folder import Outcome, each_hdf5
+from .volumes import slice_notes
 
 Solver = Callable[[Mapping[str, np.ndarray]], Any]
 
@@ -93,7 +92,8 @@ def reconstruct_coil_volume(
         if hasattr(model, "without"):
             before.append(residual(problem, _image(model.without, problem, volume)))
         images.append(center_crop(np.abs(image) * np.float32(problem.scale), size))
-    return np.stack(images), mask, "; ".join(filter(None, (note, _residual_note(before, after))))
+    notes = (note, *slice_notes(volume, kspace, reader), _residual_note(before, after))
+    return np.stack(images), mask, "; ".join(filter(None, notes))
 
 
 def residual(problem: Problem, image: np.ndarray) -> float:
@@ -143,21 +143,10 @@ def reconstruct_coil_folder(
 
     Args and errors as in `reconstruct_folder`.
     """
-    out = Path(out)
-    targets = {v.name: out / v.name for v in index.volumes}
-    check_folder(out)
-    check_targets((v.path for v in index.volumes), targets.values())
-    check_existing(targets.values(), overwrite or resume)
-
-    def complete(volume: Volume) -> Path | None:
-        path = targets[volume.name]
-        return path if resume and is_complete(path, volume.slices) else None
-
-    def make(volume: Volume) -> tuple[Path, str]:
+    def make(volume: Volume, path: Path) -> str:
         output, mask, note = reconstruct_coil_volume(volume, reader, model, settings)
         facts = {**settings.facts, **({"sampled_fraction": float(mask.mean())} if mask is not None else {})}
-        return save_reconstruction(targets[volume.name], output, mask, facts), note
+        save_reconstruction(path, output, mask, facts)
+        return note
 
-    for path in filter(None, map(complete, index.volumes)):
-        check_same_run(path, settings.facts)
-    return each_volume(index.volumes, complete, make, strict)
+    return each_hdf5(index.volumes, out, make, settings.facts, overwrite, resume, strict)

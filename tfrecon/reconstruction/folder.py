@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data import check_folder, is_complete
 from ..errors import DataError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 
@@ -45,6 +46,42 @@ def each_volume(
             if strict:
                 raise
             yield Outcome(volume.name, error=str(error))
+
+
+def each_hdf5(
+    volumes: Sequence[Any],
+    out: Any,
+    make: Callable[[Any, Path], str],
+    facts: dict[str, Any],
+    overwrite: bool,
+    resume: bool,
+    strict: bool,
+) -> Iterable[Outcome]:
+    """`each_volume` into HDF5 files under the volumes' relative names, checked before anything is written.
+
+    Args:
+        volumes: with `path`, `name` and `slices`.
+        out: folder for the results; never one that would replace inputs.
+        make: (volume, path) writes its result there and returns a note.
+        facts: attributes that all results of this run share.
+        overwrite: replace existing results. resume: keep those that are complete. strict: see `each_volume`.
+
+    Raises:
+        UsageError: results exist already, were made another way, or would replace inputs; `out` is a file.
+        ResourceError: `out` cannot be written to.
+    """
+    targets = {volume.name: Path(out) / volume.name for volume in volumes}
+    check_folder(Path(out))
+    check_targets((volume.path for volume in volumes), targets.values())
+    check_existing(targets.values(), overwrite or resume)
+
+    def complete(volume: Any) -> Path | None:
+        path = targets[volume.name]
+        return path if resume and is_complete(path, volume.slices) else None
+
+    for path in filter(None, map(complete, volumes)):
+        check_same_run(path, facts)
+    return each_volume(volumes, complete, lambda v: (targets[v.name], make(v, targets[v.name])), strict)
 
 
 def check_targets(inputs: Iterable[Any], results: Iterable[Path]) -> None:

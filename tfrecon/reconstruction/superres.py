@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data import SliceReader, check_folder, is_complete, save_reconstruction
+from ..data import SliceReader, save_reconstruction
 from ..data.memory import check_slices_fit
 from ..data.superres import MagnitudeIndex, MagnitudeVolume, Scale, check_value_range, choose_scale, trusted_maximum
 from ..errors import DataError, UsageError
 from ..transforms import reduce_by_four, resize_bicubic
-from .folder import Outcome, check_existing, check_no_inputs_inside, check_same_run, check_targets, each_volume
+from .folder import Outcome, check_no_inputs_inside, each_hdf5
 from .tiles import Model, apply_padded, apply_tiled
 
 FACTOR = 4
@@ -161,25 +161,14 @@ def enlarge_folder(
         UsageError: results exist already, were made another way, or would replace inputs; `out` is a file.
         ResourceError: `out` cannot be written to.
     """
-    out, inputs = Path(out), [volume.path for volume in index.volumes]
-    targets = {volume.name: out / volume.name for volume in index.volumes}
-    check_folder(out)
-    check_no_inputs_inside(inputs, out)
-    check_targets(inputs, targets.values())
-    check_existing(targets.values(), overwrite or resume)
+    check_no_inputs_inside((volume.path for volume in index.volumes), Path(out))
 
-    def complete(volume: MagnitudeVolume) -> Path | None:
-        path = targets[volume.name]
-        return path if resume and is_complete(path, volume.slices) else None
-
-    def make(volume: MagnitudeVolume) -> tuple[Path, str]:
+    def make(volume: MagnitudeVolume, path: Path) -> str:
         output, note = enlarge_volume(volume, reader, model, settings)
-        path = save_reconstruction(targets[volume.name], output, attributes=settings.facts())
-        return path, "; ".join(filter(None, (*volume.notes, note, _notes(volume, reader))))
+        save_reconstruction(path, output, attributes=settings.facts())
+        return "; ".join(filter(None, (*volume.notes, note, _notes(volume, reader))))
 
-    for path in filter(None, map(complete, index.volumes)):
-        check_same_run(path, settings.facts())
-    return each_volume(index.volumes, complete, make, strict)
+    return each_hdf5(index.volumes, out, make, settings.facts(), overwrite, resume, strict)
 
 
 def _notes(volume: MagnitudeVolume, reader: SliceReader) -> str:

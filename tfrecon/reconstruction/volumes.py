@@ -18,12 +18,10 @@ from ..data import (
     SliceReader,
     Volume,
     array_scale,
-    check_folder,
     check_scaling,
     check_single_coil,
     choose_mask,
     from_network,
-    is_complete,
     memory_shortage,
     output_size,
     save_reconstruction,
@@ -32,7 +30,7 @@ from ..data import (
 from ..errors import DataError
 from ..physics import zero_filled
 from ..transforms import center_crop
-from .folder import Outcome, check_existing, check_same_run, check_targets, each_volume
+from .folder import Outcome, each_hdf5
 from .tiles import Model, apply_padded
 
 
@@ -80,7 +78,7 @@ def reconstruct_volume(
         raise DataError(f"{volume.name}: {shortage}")
     kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
     mask, note = choose_mask(volume, kspace, settings.masking)
-    note = "; ".join(filter(None, (note, *_slice_notes(volume, kspace, reader))))
+    note = "; ".join(filter(None, (note, *slice_notes(volume, kspace, reader))))
     size = output_size(volume, settings.crop)
     prepared = [_prepare(k, mask, size, settings.scaling) for k in kspace]
     images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
@@ -121,28 +119,18 @@ def reconstruct_folder(
         UsageError: results exist already, or would replace inputs, or `out` is a file.
         ResourceError: `out` cannot be written to.
     """
-    out = Path(out)
-    targets = {v.name: out / v.name for v in index.volumes}
-    check_folder(out)
-    check_targets((v.path for v in index.volumes), targets.values())
-    check_existing(targets.values(), overwrite or resume)
+    def make(volume: Volume, path: Path) -> str:
+        output, mask, note = reconstruct_volume(volume, reader, model, settings)
+        alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
+        save_reconstruction(path, output, mask, _attributes(volume, mask, settings), alias)
+        return note
 
-    def complete(volume: Volume) -> Path | None:
-        path = targets[volume.name]
-        return path if resume and is_complete(path, volume.slices) else None
-
-    for path in filter(None, map(complete, index.volumes)):
-        check_same_run(path, {**_run_facts(settings), **_mask_facts(settings)})
-    return each_volume(index.volumes, complete, lambda v: _make(v, targets[v.name], model, settings, reader), strict)
+    facts = {**_run_facts(settings), **_mask_facts(settings)}
+    return each_hdf5(index.volumes, out, make, facts, overwrite, resume, strict)
 
 
-def _make(volume: Volume, path: Path, model: Model, settings: Settings, reader: SliceReader) -> tuple[Path, str]:
-    output, mask, note = reconstruct_volume(volume, reader, model, settings)
-    alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
-    return save_reconstruction(path, output, mask, _attributes(volume, mask, settings), alias), note
-
-
-def _slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -> list[str]:
+def slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -> list[str]:
+    """What is special about slices: empty ones, and values the reader has replaced."""
     notes = []
     empty = [i for i, k in enumerate(kspace) if not k.any()]
     if empty:
