@@ -126,6 +126,26 @@ def test_training_from_given_weights(folder, tmp_path, capsys):
     assert wrong.code == 4
 
 
+@pytest.mark.parametrize("text, words", [
+    ("filters=abc", "filters must be a whole number, received 'abc'"), ("filters=1.5", "whole number"),
+    ("filters=0", "at least 1"),
+    ("n_blocks=-1", "at least 0"), ("lambda_cyc=abc", "lambda_cyc must be a number"), ("low_memory=maybe", "true or false"),
+    ("spectral_norm=1", "true or false"), ("filters=null", "whole number"),
+])
+def test_nonsense_options_are_named(folder, tmp_path, capsys, text, words):
+    result = call(capsys, *command(folder, tmp_path / "run", "--set", text))
+    assert result.code == 2 and words in result.err and not (tmp_path / "run").exists(), result.err
+
+
+def test_python_spelling_model_as_first_word_and_a_resumption_of_nothing(folder, tmp_path, capsys):
+    from tfrecon.cli.training_options import option
+
+    assert [option(f"x={v}")[1] for v in ("True", "False", "None", "true", "word")] == [True, False, None, True, "word"]
+    words = ("train", "srrescycgan", *command(folder, tmp_path / "run", "--set", "n_blocks=x", "--resume")[1:])
+    result = call(capsys, *words)
+    assert result.code == 2 and "no run in" in result.err and "n_blocks must be a whole number" in result.err
+
+
 @pytest.mark.slow
 def test_training_on_shards_stops_and_goes_on(folder, tmp_path, capsys):
     assert call(capsys, "convert", folder / "data", tmp_path / "shards", "--shards", 3).code == 0

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from .options import add_json, count, print_json, report_skipped, say
+from .runs import check_not_inside
 
 HELP = "convert images to TFRecord shards"
 
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():
         raise UsageError(f"OUT is IN ({arguments.output}). Name another folder: inputs are only ever read.")
+    check_not_inside(Path(arguments.output), arguments.input)
     index = index_magnitudes(arguments.input, arguments.key, arguments.strict)
     load_tensorflow()
     written = write_shards(index, arguments.output, arguments.shards, strict=arguments.strict,

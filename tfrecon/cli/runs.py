@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .options import masking
+from .options import masking, say
 
 WEIGHTS, _SETTINGS, _DIGEST = "generator.weights.h5", "settings.json", "data_digest"
 # What may differ between a run and its resumption.
@@ -40,6 +40,8 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
         raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
     elif not path.exists():
         _check_not_in_the_way(out)
+        if arguments.resume:
+            say(f"note: no run in {out} yet; a new one begins")
 
 
 def check_not_inside(out: Path, data: Any) -> None:

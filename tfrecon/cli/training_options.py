@@ -18,6 +18,7 @@ CONTENTS = ("perceptual", "l1", "mse")
 _RESERVED = {"learning_rate": "--learning-rate", "jit_compile": "--jit", "preset": "--preset", "name": "--model",
              "weights": "--resume", "image_shape": "--crop", "optimizer": "--optimizer", "loss": "--loss",
              "vgg_weights": "--vgg-weights"}
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
 _JIT = {"auto": "auto", "on": True, "off": False}
 
 
@@ -25,6 +26,7 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     """Data, model and optimisation arguments; `preset` and `epochs` are the defaults."""
     parser.add_argument("--data", required=True, metavar="DIR", help="folder or file: full k-space, sharp CT, images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the run writes")
+    parser.add_argument("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help="as --model")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset})")
     parser.add_argument("--epochs", type=count, default=epochs, help=f"({epochs})")
@@ -73,6 +75,7 @@ def option(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, received {text}")
     if name in _RESERVED:
         raise argparse.ArgumentTypeError(f"{name} is no option of the network; use {_RESERVED[name]}")
+    value = _PYTHON.get(value, value)
     try:
         return name, json.loads(value)
     except ValueError:

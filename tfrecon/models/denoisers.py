@@ -11,7 +11,7 @@ import keras
 
 from ..layers import BatchNormalization, BilinearUpSampling2D, KeepLargest, ReflectionPadding2D, SoftThreshold, UnusedScalar
 from .naming import layer_name
-from .sizes import check_sizes
+from .sizes import check_counts, check_sizes
 from .torch_start import torch_conv
 
 _CHANNELS = 2
@@ -45,7 +45,7 @@ def resnet_denoiser(
         there, works.
     Reference: utcsilab/deepinpy@eafebc7 models/resnet/resnet.py.
     """
-    _check_counts(latent_channels=latent_channels, num_blocks=num_blocks)
+    check_counts(latent_channels=latent_channels, num_blocks=num_blocks)
     if kernel_size % 2 != 1:
         raise ValueError(f"Expected an odd kernel_size, received {kernel_size!r}.")
     block = _Block(int(kernel_size), batch_norm)
@@ -92,7 +92,7 @@ def unet_denoiser(
         so that weights are the same; the original's scalar `l2lam`, which nothing uses, is kept but not trained.
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e deepinpy_unet_implementation/models/unet.
     """
-    _check_counts(depth=depth, width=width)
+    check_counts(depth=depth, width=width)
     shape = _two_channels(image_shape)
     check_sizes(shape, 2 ** (depth - 1), 2 ** (depth - 1))
     inputs = x = keras.Input(shape, name="image")
@@ -129,7 +129,7 @@ def cnn_denoiser(
     Departures: none in the arithmetic (batch norm: epsilon 1e-3, as TensorFlow's contrib layer).
     Reference: hkaggarwal/modl@2b02b9b4 model.py `dw`; Aggarwal et al., "MoDL" (2019).
     """
-    _check_counts(layers=layers - 1, features=features)
+    check_counts(layers=layers - 1, features=features)
     inputs = x = keras.Input(_two_channels(image_shape), name="image")
     for number in range(1, layers + 1):
         filters = _CHANNELS if number == layers else features
@@ -177,9 +177,3 @@ def _two_channels(image_shape: tuple) -> tuple:
     if len(shape) != 3 or shape[-1] != _CHANNELS:
         raise ValueError(f"Expected image_shape=(H, W, 2), real and imaginary part, received {image_shape}.")
     return shape
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"Expected {name} to be a whole number of at least 1, received {value!r}.")

@@ -1,6 +1,9 @@
-"""The sizes a fully convolutional generator takes."""
+"""The sizes and counts a network takes."""
 
 from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
 
 
 def check_sizes(image_shape: tuple, multiple: int, smallest: int) -> None:
@@ -10,3 +13,10 @@ def check_sizes(image_shape: tuple, multiple: int, smallest: int) -> None:
             f"Expected a height and width that are multiples of {multiple} and at least {smallest}, or None, received "
             f"image_shape={image_shape}. Pad the images, or use `tfrecon reconstruct`, which pads and crops back."
         )
+
+
+def check_counts(least: int = 1, **counts: Any) -> None:
+    """ValueError unless all are whole numbers of at least `least`; None, an unknown size, is let through."""
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
+            raise ValueError(f"Expected {name} to be a whole number of at least {least}, received {value!r}.")

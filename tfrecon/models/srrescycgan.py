@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from ..layers import L2BallProjection, WaveletNoise
+from .sizes import check_counts
 from .srresdnet import SRResDNet
 
 __all__ = ["Discriminator_HR", "Discriminator_LR", "Generator_HR", "Generator_LR", "SRResDNet", "smallest_critic"]
@@ -47,6 +48,8 @@ def Generator_HR(
     Reference: JanPanjan/SRResCycGAN_MRI (seed 002) src; after Umer and Micheloni, "Deep Cyclic Generative Adversarial
         Residual Convolutional Networks for Real Image Super-Resolution" (2020).
     """
+    check_counts(filters=filters, height=input_shape[0], width=input_shape[1])
+    check_counts(0, n_blocks=n_blocks)
     conv = _convolution(filters, 5)
     inputs = keras.Input(input_shape, name="image")
     x = enlarged = keras.layers.Conv2DTranspose(filters, 5, strides=4, padding="same", name="encoder")(inputs)
@@ -79,6 +82,8 @@ def Generator_LR(
     Departures: none.
     Reference: JanPanjan/SRResCycGAN_MRI (seed 002) src.
     """
+    check_counts(filters=filters, height=input_shape[0], width=input_shape[1])
+    check_counts(0, n_blocks=n_blocks)
     inputs = keras.Input(input_shape, name="image")
     x = _conv_norm_leaky(inputs, "stem", filters, 7)
     for i in (1, 2):

@@ -15,6 +15,7 @@ from ..layers import (
     WaveletNoise,
     WeightNormConv2D,
 )
+from .sizes import check_counts
 
 _FILTERS, _SLOPE = 64, 0.1
 _SMALLEST_ENLARGED = 8  # the noise estimate mirrors seven pixels
@@ -47,6 +48,7 @@ def SRResDNet(
     Reference: RaoUmer/SRResCGAN@cfb4217 models/SRResDNet.py, models/ResDNet.py; Umer et al., "Deep Generative Adversarial
         Residual Convolutional Networks for Real-World Super-Resolution" (2020).
     """
+    check_counts(scale=scale, depth=depth)
     _check_size(input_shape, scale)
     # In full precision also under a mixed policy: the noise of an enlarged image is about 1e-5 of its range.
     exact = {"dtype": keras.config.floatx()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from ..errors import UsageError, WeightsError
 from . import coils, ct, mri, superres
+from .option_types import check_types
 from .record import Record
 
 RECORDS = {record.name: record for record in (*mri.RECORDS, *coils.RECORDS, *superres.RECORDS, *ct.RECORDS)}
@@ -44,6 +46,7 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     if record.make is None:
         return _fixed(record, weights, preset, options)
     stored = _options_of(weights, name)
+    check_types([record.make, *map(_named, record.takes)], options)
     try:
         model = record.make(**{**_preset(record, preset), **stored, **options})
     except (TypeError, ValueError) as error:
@@ -64,6 +67,15 @@ def _fixed(record: Record, weights: Any, preset: str | None, options: Mapping[st
         return record.fixed(**options)
     except TypeError as error:
         raise UsageError(f"{record.name}: {str(error).rstrip('.')}.") from error
+
+
+def _named(path: str) -> Any:
+    """The class or function of that path in this package."""
+    room, *names = path.split(".")
+    found = import_module(f"..{room}", __name__)
+    for name in names:
+        found = getattr(found, name)
+    return found
 
 
 def check_trainable(name: str, preset: str | None) -> None:

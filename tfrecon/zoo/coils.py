@@ -7,6 +7,7 @@ from typing import Any
 from .record import Record
 
 _DENOISERS = ("resnet", "unet", "cnn")
+_BUILDERS = tuple(f"models.unrolled.{name}_denoiser" for name in _DENOISERS)
 
 
 def cg_sense(l2lam: float = 1e-3, cg_max_iter: int = 10, cg_eps: float = 1e-4, centered: bool = True) -> Any:
@@ -90,6 +91,7 @@ RECORDS = (
         "multicoil",
         "MoDL: a denoiser and data consistency by conjugate gradient, unrolled.",
         modl,
+        takes=_BUILDERS,
         presets={
             "recommended": {"denoiser": "cnn", "num_unrolls": 4, "learning_rate": 1e-3, "l2lam": 0.05},
             "small": _SMALL,
@@ -105,6 +107,7 @@ RECORDS = (
         "multicoil",
         "Deep basis pursuit: a denoiser under the constraint of the measurement, by ADMM, unrolled.",
         deep_basis_pursuit,
+        takes=_BUILDERS,
         presets={
             "recommended": {"denoiser": "cnn", "num_unrolls": 4, "learning_rate": 1e-3, "l2lam": 1.0},
             "small": {**_SMALL, "l2lam": 1.0},

@@ -68,6 +68,7 @@ RECORDS = (
         "blur",
         "DeblurGAN for CT: ResNet under a VGG19 perceptual loss and a WGAN-GP critic (seed 003).",
         ct_deblur,
+        takes=("training.CTDeblurGAN",),
         presets={
             "recommended": _CT,
             "seed": {**_CT, "distance": "mae"},

@@ -80,6 +80,7 @@ RECORDS = (
         "masked",
         "DeblurGAN: ResNet under a VGG16 perceptual loss and a sigmoid critic (seed 000).",
         deblurgan_mri,
+        takes=("training.DeblurGAN",),
         presets={
             "recommended": _DEBLUR,
             "l1": {**_DEBLUR, "content": "l1"},

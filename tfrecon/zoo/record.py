@@ -16,6 +16,7 @@ class Record:
         task: of `data.create_paired_dataset`: masked, blur, superres or multicoil.
         make: builds it, compiled, from its options; None for the models without weights.
         fixed: builds the callable that a model without weights is.
+        takes: what else, in `models` and `training`, the options beyond those of `make` go to, as "training.SRResCycGAN".
         presets: option sets by name; the first is the default.
         scaling: the `create_paired_dataset` scaling it was made for; "window" for CT, the value range for super-resolution.
         channels: of its images; grey ones are repeated.
@@ -32,6 +33,7 @@ class Record:
     summary: str
     make: Callable[..., Any] | None = None
     fixed: Callable[..., Any] | None = None
+    takes: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scaling: str = "zero_filled_max"
     channels: int = 1

@@ -89,6 +89,7 @@ RECORDS = (
         "superres",
         "SRResCycGAN: two generators and two critics in a cycle, four times the size (seed 002).",
         srrescycgan,
+        takes=("training.SRResCycGAN",),
         presets={
             "recommended": _PUBLISHED,
             "content": {**_CONTENT_ONLY, "learning_rate": 1e-4},
@@ -109,6 +110,7 @@ RECORDS = (
         "superres",
         "SRResDNet: residual denoiser with a trainable projection, the generator of SRResCGAN and SRResCycGAN.",
         srresdnet,
+        takes=("training.SRResCycGAN",),
         presets={
             "recommended": _PUBLISHED,
             "content": {**_CONTENT_ONLY, "learning_rate": 1e-4},
