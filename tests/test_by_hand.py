@@ -57,7 +57,7 @@ def gradients(network, variables):
     return run
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
+@pytest.mark.parametrize("mode", ["eager", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("graph", "XLA"))])
 @pytest.mark.parametrize("build, shape, count", NETWORKS, ids=lambda v: "x".join(map(str, v)) if isinstance(v, tuple) else "")
 def test_twin_has_the_same_outputs_and_derivatives(build, shape, count, mode):
     rng = np.random.default_rng(0)

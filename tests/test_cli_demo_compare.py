@@ -9,7 +9,7 @@ from cli_tools import TINY, call, results
 DEMO = ("--size", 64, "--volumes", 4, "--slices", 2, "--epochs", 1)
 
 
-def test_demo_writes_its_page_and_agrees_with_its_table(capsys, tmp_path):
+def test_demo_writes_its_page_and_agrees_with_its_table(capsys, tmp_path, tiny_unet):
     out = tmp_path / "demo [1]"
     first = call(capsys, "demo", "--out", out, *DEMO, "--json")
     found = first.json()

@@ -210,7 +210,8 @@ def test_blurred_row_only_where_the_blur_is_known(capsys, ct_run, tmp_path):
     assert "blurred (baseline)" in table.out
 
 
-@pytest.mark.parametrize("model, depth", [("ct_deblur", "n_blocks=1"), ("pix2pix", "num_downs=5")])
+@pytest.mark.parametrize("model, depth", [
+    pytest.param("ct_deblur", "n_blocks=1", marks=pytest.mark.slow), ("pix2pix", "num_downs=5")])
 def test_slices_that_are_no_multiple_are_validated_in_part(capsys, tmp_path, model, depth):
     data = ct(tmp_path / "data", size=37)
     tiny = ("--set", "ngf=2", "--set", "ndf=2", "--set", depth, "--batch-size", 2, "--crop", 32, "--blur-length", 8)
@@ -219,6 +220,7 @@ def test_slices_that_are_no_multiple_are_validated_in_part(capsys, tmp_path, mod
     assert result.code == 0, result.err
 
 
+@pytest.mark.slow
 def test_wrong_commands_leave_nothing_in_the_way(capsys, tmp_path):
     data, run = volumes(tmp_path / "data"), tmp_path / "run"
     tiny = ("--data", data, "--out", run, "--epochs", 1)

@@ -115,6 +115,7 @@ def test_enlarge_and_judge(folder, tmp_path, capsys):
     assert mixed.code == 2 and "reduced" in mixed.err
 
 
+@pytest.mark.slow
 def test_training_from_given_weights(folder, tmp_path, capsys):
     weights = folder / "run" / "generator.weights.h5"
     result = call(capsys, *command(folder, tmp_path / "run", "--epochs", 1, "--init", weights, "--lr", 1e-9))

@@ -389,6 +389,7 @@ np.testing.assert_array_equal(np.concatenate([np.concatenate(pair) for pair in p
 """
 
 
+@pytest.mark.slow
 def test_two_devices_share_the_batches_of_one(numbered):
     done = subprocess.run([sys.executable, "-c", MIRRORED, str(numbered)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

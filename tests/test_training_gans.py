@@ -199,7 +199,7 @@ def test_perceptual_content_survives_saving_without_its_path(tmp_path):
     assert copy.content.get_config() == trainer.content.get_config()
 
 
-@pytest.mark.parametrize("build", ALL)
+@pytest.mark.parametrize("build", [ct, *(pytest.param(build, marks=pytest.mark.slow) for build in (deblurgan, pix))])
 def test_stopped_in_mid_epoch_and_resumed_equals_uninterrupted(build, tmp_path):
     """Dropout and interpolations draw from states that the checkpoint holds."""
     x, y = images(8)

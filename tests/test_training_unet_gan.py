@@ -212,7 +212,7 @@ class Interrupt(keras.callbacks.Callback):
 
 
 # Within the first epoch, within the second, at an epoch's last step.
-@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("at", [pytest.param(at, marks=pytest.mark.slow) for at in (1, 4, 6)])
 def test_stopped_and_resumed_equals_uninterrupted(demo_folder, tmp_path, at):
     from tfrecon.training.callbacks import Interrupted
 

@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         for key, value in records[0].describe().items():
             print(f"{key:10} {value}")
     else:
+        width = max(len(record.name) for record in records)
         for record in records:
-            print(f"{record.name:14} {record.summary}")
+            print(f"{record.name:{width}} {record.summary}")
     return 0
