@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,17 @@ class FiniteSlices:
         raise AssertionError("unreachable: the last candidate either returns or raises")
 
 
+def visits_of(samples: Sequence[Sample], epoch: int, seed: int | None) -> np.ndarray:
+    """(volume number, slice number, epoch) of every sample in the order of `epoch_order`: int64 (samples, 3)."""
+    return np.array([(*samples[number], epoch) for number in epoch_order(len(samples), epoch, seed)], np.int64)
+
+
+def epoch_order(count: int, epoch: int, seed: int | None) -> np.ndarray:
+    """0 to count - 1, shuffled by a seed and the epoch's number; None leaves the order."""
+    order = np.arange(count)
+    return order if seed is None else np.random.default_rng([seed, epoch]).permutation(order)
+
+
 @dataclass
 class SliceStream:
     """Everything the generator needs to yield single slices in the order of an epoch."""
@@ -109,11 +120,7 @@ class SliceStream:
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order: int64 (samples, 3)."""
-        epoch = self.clock.start_pass()
-        order = np.arange(len(self.samples))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(order)
-        return np.array([(*self.samples[number], epoch) for number in order], np.int64)
+        return visits_of(self.samples, self.clock.start_pass(), self.seed if self.shuffle else None)
 
     def element(self, visit: np.ndarray) -> tuple:
         """K-space, mask, target, crop and the volume's maximum, in the types of `_signature`."""

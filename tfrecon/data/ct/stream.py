@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import DataError, UsageError
 from ...hdf5 import shown
 from ..splits import Sample
-from ..stream import EpochClock
+from ..stream import EpochClock, epoch_order
 from .blurring import Blurring
 from .reader import ImageReader
 from .volumes import ImageIndex, ImageVolume
@@ -53,9 +53,7 @@ class BlurStream:
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch, place in the samples) of the next pass in its order: int64 (samples, 4)."""
         epoch = self.clock.start_pass()
-        order = np.arange(len(self.samples))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        order = epoch_order(len(self.samples), epoch, self.seed if self.shuffle else None)
         return np.array([(*self.samples[place], epoch, place) for place in order], np.int64)
 
     def element(self, visit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

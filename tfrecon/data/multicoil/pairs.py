@@ -16,7 +16,7 @@ from ..masking import Masking
 from ..memory import memory_shortage
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
-from ..stream import EpochClock, FiniteSlices
+from ..stream import EpochClock, FiniteSlices, visits_of
 from .maps import CoilMapSource
 from .problem import Problem, check_coil_scaling, combine, problem_of
 
@@ -108,11 +108,7 @@ class _Stream:
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order."""
-        epoch = self.clock.start_pass()
-        order = np.arange(len(self.samples))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(order)
-        return np.array([(*self.samples[number], epoch) for number in order], np.int64)
+        return visits_of(self.samples, self.clock.start_pass(), self.seed if self.shuffle else None)
 
     def element(self, visit: np.ndarray) -> tuple:
         """kspace, maps, mask, image, scale, data range."""

@@ -12,7 +12,7 @@ from ...hdf5 import shown
 from ...transforms import crop_or_pad
 from ..slices import SliceReader
 from ..splits import Sample
-from ..stream import EpochClock, FiniteSlices
+from ..stream import EpochClock, FiniteSlices, epoch_order
 from .value_range import Scale, choose_scale, stated_maximum, trusted_maximum
 from .volumes import MagnitudeIndex, MagnitudeVolume
 
@@ -63,9 +63,7 @@ class SuperresStream:
         Of every image (volume number, slice number, epoch, place in the samples); -1 where a batch is incomplete.
         """
         epoch = self.clock.start_pass()
-        order = np.arange(len(self.samples))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(order)
+        order = epoch_order(len(self.samples), epoch, self.seed if self.shuffle else None)
         open_batches: dict[tuple[int, int], list] = {}
         batches = []
         for place in map(int, order):
