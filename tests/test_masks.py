@@ -62,3 +62,17 @@ def test_other_misuse_is_refused():
         masks.create_mask("spiral", 64)
     with pytest.raises(UsageError, match="whole acceleration"):
         masks.magic_mask(64, 0.08, 2.5, 0)
+
+
+def test_variable_density_keeps_its_centre_and_the_acceleration():
+    from tfrecon.physics.masks import variable_density_mask
+
+    mask = variable_density_mask((230, 180), 6, seed=0)
+    assert mask.shape == (230, 180) and mask[115 - 8 : 115 + 8, 90 - 8 : 90 + 8].all()
+    assert mask.size / mask.sum() == pytest.approx(6, rel=0.03)
+    assert mask[95:135, 70:110].mean() > 3 * mask[:30].mean()  # denser towards the centre
+    np.testing.assert_array_equal(mask, variable_density_mask((230, 180), 6, seed=0))
+    assert (mask != variable_density_mask((230, 180), 6, seed=1)).any()
+    for wrong in ({"acceleration": 0.5}, {"acceleration": 8, "center": 0}, {"acceleration": 300}):
+        with pytest.raises(UsageError):
+            variable_density_mask((230, 180), **wrong)

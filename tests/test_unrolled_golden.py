@@ -138,3 +138,15 @@ def test_the_forks_epsilon(flow):
     model = unrolled.DeepBasisPursuit(unrolled.resnet_denoiser(4, 1), stdev=1.0, epsilon_rule="batch", centered=False)
     inputs = {"kspace": tf.zeros((2, 3, 16, 24), tf.complex64), "mask": case["in_masks"]}
     np.testing.assert_allclose(model.epsilon(inputs), case["out_eps_rule_fork"], rtol=1e-6)
+
+
+def test_scores_of_the_notebook(flow):
+    """PSNR with range 1 by scikit-image and the complex NRMSE."""
+    from tfrecon.metrics import psnr
+    from tfrecon.training.unrolled_recon import nrmse
+
+    case = flow("metrics")
+    a, b = case["in_a"], case["in_b"]
+    np.testing.assert_allclose([psnr(x[None], y[None], 1.0) for x, y in zip(a, b)], case["out_psnr_each"], rtol=1e-6)
+    assert psnr(a, b, 1.0) == pytest.approx(float(case["out_psnr_batch"]), rel=1e-6)
+    np.testing.assert_allclose(np.mean(nrmse(case["in_za"], tf.constant(case["in_zb"]))), case["out_nrmse_complex"], rtol=1e-5)
