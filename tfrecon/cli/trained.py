@@ -49,6 +49,10 @@ class Lazy:
         self.model: Any = None
 
     def __call__(self, images: Any) -> Any:
+        return self.built()(images)
+
+    def built(self) -> Any:
+        """The model, built by the first call."""
         if self.model is None:
             from ..zoo import create, record_of
             from .process import load_tensorflow
@@ -56,7 +60,7 @@ class Lazy:
             if self.arguments.weights or record_of(self.arguments.model).task != "masked":
                 load_tensorflow()
             self.model = self.build(create(self.arguments.model, weights=self.arguments.weights))
-        return self.model(images)
+        return self.model
 
     def build(self, model: Any) -> Any:
         """What images go through."""
@@ -77,4 +81,8 @@ class LazyConsistent(Lazy):
 
     def without(self, inputs: Any) -> Any:
         """The network's own answer, before data consistency."""
-        return self.model.without(inputs)
+        return self.built().without(inputs)
+
+    def consistent(self, image: Any, inputs: Any) -> Any:
+        """That answer with the measured samples put back."""
+        return self.model.consistent(image, inputs)

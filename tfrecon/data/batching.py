@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 from ..errors import UsageError
@@ -33,6 +34,12 @@ def elements(stream: Any, signature: tuple) -> Any:
         return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
 
     return tf.data.Dataset.range(1).flat_map(visits).map(read)
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """UsageError unless a whole number of at least 1."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
 
 
 def _check_no_tpu(strategy: Any) -> None:

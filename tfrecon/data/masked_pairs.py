@@ -10,14 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..physics import masked_and_full
-from .batching import batched, elements
+from .batching import batched, check_batch_size, elements
 from .index import Index, check_single_coil, index_volumes, output_size
 from .masking import Masking
-from .memory import memory_shortage
+from .memory import check_volumes_fit
 from .scaling import check_scaling, tensor_scale, to_network
 from .slices import SliceReader
 from .splits import Sample, all_samples
@@ -92,7 +90,9 @@ def masked_pairs(
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
-    _check_volumes(index)
+    for volume in index.volumes:
+        check_single_coil(volume)
+    check_volumes_fit(index.volumes)
     crops = [output_size(v, crop) for v in index.volumes]
     stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
     stream.check_first_slice()
@@ -163,17 +163,8 @@ def _check_indexed_target(index: Index, target: str | None) -> None:
                          "the target wanted.")
 
 
-def _check_volumes(index: Index) -> None:
-    for volume in index.volumes:
-        check_single_coil(volume)
-        shortage = memory_shortage(volume)
-        if shortage:
-            raise DataError(f"{volume.path}: {shortage}")
-
-
 def _check_arguments(batch_size: Any, channels: Any, scaling: str, nan: str) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
+    check_batch_size(batch_size)
     if channels not in (1, 3):
         raise UsageError(f"The channels must be 1 or 3, received {channels!r}.")
     check_scaling(scaling)

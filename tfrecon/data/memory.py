@@ -33,6 +33,14 @@ def memory_shortage(volume: Volume, slices_kept: int = 0) -> str:
             f"{free / 2**30:.3g} GiB are free; use a machine with more, or cut the volume into smaller ones")
 
 
+def check_volumes_fit(volumes: Iterable[Volume]) -> None:
+    """DataError for the first volume a slice of which needs more memory than is free."""
+    for volume in volumes:
+        shortage = memory_shortage(volume)
+        if shortage:
+            raise DataError(f"{shown(volume.path)}: {shortage}")
+
+
 def check_slices_fit(volumes: Iterable[Any], bytes_per_pixel: float) -> None:
     """DataError where the largest slice, worked on with so many bytes for each pixel, needs more memory than is free.
 

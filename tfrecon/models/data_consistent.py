@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from ..errors import UsageError
 from ..layers import DataConsistency
-from ..physics.operators import Fourier, LinearOperator, Mask, Sense
+from ..physics.operators import LinearOperator
 from ..transforms import channels_to_complex, complex_to_channels
+from .measurement import measurement
 
 SCALINGS = ("zero_filled_max", "symmetric", "none")
 
@@ -62,9 +63,11 @@ class DataConsistent(keras.Model):
         self.built = True
 
     def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> Any:
-        kspace, mask, maps = inputs["kspace"], inputs["mask"], inputs.get("sens_maps")
-        image = self.without(inputs, training)
-        return self.consistency(image, kspace, mask, maps, image)
+        return self.consistent(self.without(inputs, training), inputs)
+
+    def consistent(self, image: Any, inputs: Mapping[str, Any]) -> Any:
+        """A complex image (N, H, W) with the measured samples put back."""
+        return self.consistency(image, inputs["kspace"], inputs["mask"], inputs.get("sens_maps"), image)
 
     def without(self, inputs: Mapping[str, Any], training: bool | None = None) -> Any:
         """The network's own answer, complex (N, H, W), before the measured samples are put back."""
@@ -81,10 +84,7 @@ class DataConsistent(keras.Model):
 
     def operator(self, inputs: Mapping[str, Any]) -> LinearOperator:
         """The measurement of these inputs."""
-        if inputs.get("sens_maps") is not None:
-            return Sense(inputs["sens_maps"], inputs["mask"], self.consistency.centered)
-        shape = inputs["kspace"].shape
-        return Mask(inputs["mask"], shape) @ Fourier(shape, self.consistency.centered)
+        return measurement(inputs, self.consistency.centered)
 
     def _magnitude(self, x: Any, training: bool | None) -> Any:
         """(N, H, W) -> (N, H, W), both in units of the network's own scale."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+from ..errors import UsageError
+
 
 def check_sizes(image_shape: tuple, multiple: int, smallest: int) -> None:
     """ValueError unless height and width are None, or multiples of `multiple` and at least `smallest`."""
@@ -16,7 +18,7 @@ def check_sizes(image_shape: tuple, multiple: int, smallest: int) -> None:
 
 
 def check_counts(least: int = 1, **counts: Any) -> None:
-    """ValueError unless all are whole numbers of at least `least`; None, an unknown size, is let through."""
+    """UsageError unless all are whole numbers of at least `least`; None, an unknown size, is let through."""
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
-            raise ValueError(f"Expected {name} to be a whole number of at least {least}, received {value!r}.")
+            raise UsageError(f"Expected {name} to be a whole number of at least {least}, received {value!r}.")

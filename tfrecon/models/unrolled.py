@@ -15,11 +15,13 @@ import tensorflow as tf
 
 from ..errors import UsageError
 from ..layers import DataConsistency
-from ..physics.operators import Fourier, LinearOperator, Mask, Sense
+from ..physics.operators import LinearOperator
 from ..physics.solvers import conjugate_gradient, project_onto_ball, squared_norm
 from ..transforms import channels_to_complex, complex_to_channels
 from .denoisers import cnn_denoiser, resnet5block_denoiser, resnet_denoiser, unet_denoiser
+from .measurement import measurement
 from .real_border import with_real_inputs
+from .sizes import check_counts
 
 __all__ = ["CGSense", "DeepBasisPursuit", "MoDL", "cnn_denoiser", "resnet5block_denoiser", "resnet_denoiser", "unet_denoiser",
            "with_real_inputs"]
@@ -48,7 +50,6 @@ class Unrolled(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.centered = bool(centered)
         # Full precision under mixed_float16 too: complex numbers have no half precision.
         self.consistency = DataConsistency(l2lam, True, cg_max_iter, cg_eps, centered, unrolled_cg, name="consistency",
                                            dtype=self.dtype_policy.variable_dtype)
@@ -66,15 +67,7 @@ class Unrolled(keras.Model):
 
     def operator(self, inputs: Mapping[str, Any]) -> LinearOperator:
         """The measurement: coil maps, Fourier transform and mask of these inputs."""
-        missing = {"kspace", "mask"} - set(inputs)
-        if missing:
-            raise UsageError(f"{type(self).__name__} takes kspace, mask and sens_maps by name; missing: {sorted(missing)}.")
-        if inputs.get("sens_maps") is not None:
-            return Sense(inputs["sens_maps"], inputs["mask"], self.centered)
-        shape = inputs["kspace"].shape
-        if len(shape) != 3:
-            raise UsageError(f"k-space of several coils, {tuple(shape)}, needs their sens_maps; without, give (N, H, W).")
-        return Mask(inputs["mask"], shape) @ Fourier(shape, self.centered)
+        return measurement(inputs, self.consistency.centered)
 
     def own_config(self) -> dict[str, Any]:
         """The subclass's constructor arguments besides these."""
@@ -83,7 +76,7 @@ class Unrolled(keras.Model):
     def get_config(self) -> dict[str, Any]:
         c = self.consistency
         return {**super().get_config(), "l2lam": c.initial, "cg_max_iter": c.cg_max_iter, "cg_eps": c.cg_eps,
-                "centered": self.centered, "unrolled_cg": c.unrolled, **self.own_config()}
+                "centered": c.centered, "unrolled_cg": c.unrolled, **self.own_config()}
 
 
 class _WithDenoiser(Unrolled):
@@ -91,7 +84,8 @@ class _WithDenoiser(Unrolled):
 
     def __init__(self, denoiser: keras.Model | None, num_unrolls: int, l2lam: float, **kwargs: Any):
         super().__init__(l2lam, **kwargs)
-        self.num_unrolls = _count("num_unrolls", num_unrolls)
+        check_counts(num_unrolls=num_unrolls)
+        self.num_unrolls = num_unrolls
         self.denoiser = resnet_denoiser() if denoiser is None else denoiser
 
     def denoise(self, x: Any, training: bool | None) -> Any:
@@ -198,7 +192,8 @@ class DeepBasisPursuit(_WithDenoiser):
         l2lam: float = 0.1, epsilon_rule: str = "sample", **kwargs: Any,
     ):
         super().__init__(denoiser, num_unrolls, l2lam, **kwargs)
-        self.num_admm = _count("num_admm", num_admm)
+        check_counts(num_admm=num_admm)
+        self.num_admm = num_admm
         if not 0 <= stdev < float("inf"):
             raise UsageError(f"stdev, from which epsilon comes, must be a finite number of at least 0, received {stdev!r}.")
         if epsilon_rule not in ("sample", "batch"):
@@ -213,10 +208,10 @@ class DeepBasisPursuit(_WithDenoiser):
             prior, go_on = self.denoise(x, training), None
             for step in range(self.num_admm):
                 last = step == self.num_admm - 1
-                new, converged, count = self._admm(operator, y, radius, prior, (x, z, u), last)
+                new, more, count = self._admm(operator, y, radius, prior, (x, z, u), last)
                 counts.append(count if go_on is None else tf.where(go_on, count, 0))
                 x, z, u = new if go_on is None else (tf.where(go_on, n, o) for n, o in zip(new, (x, z, u)))
-                go_on = _both(go_on, converged)
+                go_on = _both(go_on, more)
         return x, counts
 
     def epsilon(self, inputs: Mapping[str, Any]) -> Any:
@@ -253,9 +248,3 @@ def _both(first: Any, second: Any) -> Any:
     if first is None or second is None:
         return second
     return tf.logical_and(first, second)
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{name} must be a whole number of at least 1, received {value!r}.")
-    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..data import (
     problem_of,
     save_reconstruction,
 )
+from ..data.multicoil.problem import measured_columns
 from ..errors import DataError
 from ..physics import fft2c
 from ..transforms import center_crop
@@ -62,8 +64,8 @@ def reconstruct_coil_volume(
     """Reconstruct every slice of a volume.
 
     Args:
-        model: {"kspace", "sens_maps", "mask"}, each with a batch axis of 1, to complex (1, H, W). Where it has a method
-            `without` of the same form, its answer before data consistency, that answer's residual is noted too.
+        model: {"kspace", "sens_maps", "mask"}, each with a batch axis of 1, to complex (1, H, W). Where it has the methods
+            `without`, of the same form, and `consistent`, of that answer and the inputs, both residuals are noted.
 
     Returns:
         (magnitude float32 (slices, h, w) in the file's units; the mask applied, None for data undersampled already and for
@@ -82,15 +84,18 @@ def reconstruct_coil_volume(
     maps, size = CoilMapSource(settings.coil_maps, reader), output_size(volume, settings.crop)
     images, before, after = [], [], []
     for i, k in enumerate(kspace):
-        applied = reader.sampling_mask(volume, i) if own else _gaps(k) if mask is None else mask
+        applied = reader.sampling_mask(volume, i) if own else measured_columns(k) if mask is None else mask
         if not k.any():  # whatever a model makes of nothing, the result is 0
             images.append(np.zeros(size, np.float32))
             continue
         problem = problem_of(k, maps(volume, i, k, applied), applied, settings.scaling)
-        image = _image(model, problem, volume)
-        after.append(residual(problem, image))
         if hasattr(model, "without"):
-            before.append(residual(problem, _image(model.without, problem, volume)))
+            answer = _image(model.without, problem, volume)
+            before.append(residual(problem, answer))
+            image = _image(partial(model.consistent, answer[None]), problem, volume)
+        else:
+            image = _image(model, problem, volume)
+        after.append(residual(problem, image))
         images.append(center_crop(np.abs(image) * np.float32(problem.scale), size))
     notes = (note, *slice_notes(volume, kspace, reader), _residual_note(before, after))
     return np.stack(images), mask, "; ".join(filter(None, notes))
@@ -122,11 +127,6 @@ def _image(model: Solver, problem: Problem, volume: Volume) -> np.ndarray:
 
 def _with_coils(kspace: np.ndarray) -> np.ndarray:
     return kspace if kspace.ndim == 3 else kspace[None]
-
-
-def _gaps(kspace: np.ndarray) -> np.ndarray:
-    """The columns measured in data that are undersampled already: bool (W,)."""
-    return np.any(kspace, axis=(0, 1))
 
 
 def reconstruct_coil_folder(

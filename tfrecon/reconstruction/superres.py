@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data import SliceReader, save_reconstruction
+from ..data.batching import check_batch_size
 from ..data.memory import check_slices_fit
 from ..data.superres import MagnitudeIndex, MagnitudeVolume, Scale, check_value_range, choose_scale, trusted_maximum
 from ..errors import DataError, UsageError
@@ -52,8 +53,7 @@ class SuperresSettings:
         if self.tile is not None and self.tile < _SMALLEST:
             raise UsageError(f"The tile must have a side of at least {_SMALLEST} pixels of the small image, received "
                              f"{self.tile}.")
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise UsageError(f"The batch size must be a whole number of at least 1, received {self.batch_size!r}.")
+        check_batch_size(self.batch_size)
 
     def facts(self) -> dict[str, Any]:
         """What a file says about how it was made."""

@@ -10,15 +10,15 @@ import numpy as np
 
 from ...errors import DataError, UsageError
 from ...physics import ifft2c, rss
-from ..batching import batched, elements
+from ..batching import batched, check_batch_size, elements
 from ..index import Index, Volume, index_volumes
 from ..masking import Masking
-from ..memory import memory_shortage
+from ..memory import check_volumes_fit
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
 from ..stream import EpochClock, FiniteSlices, visits_of
 from .maps import CoilMapSource
-from .problem import Problem, check_coil_scaling, combine, problem_of
+from .problem import Problem, check_coil_scaling, combine, measured_columns, problem_of
 
 _IMAGES = ("kspace", "none")
 
@@ -73,23 +73,19 @@ def multicoil_pairs(
     """
     if target not in (None, *_IMAGES):
         raise UsageError(f"The target of the multicoil task is computed: kspace or none; received {target!r}.")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
+    check_batch_size(batch_size)
     check_coil_scaling(scaling)
     if not 0 <= stdev < float("inf"):
         raise UsageError(f"stdev must be a finite number of at least 0, received {stdev!r}.")
     index = path if isinstance(path, Index) else index_volumes(path, None, kspace_key, strict, complex_axis)
-    for volume in index.volumes:
-        shortage = memory_shortage(volume)
-        if shortage:
-            raise DataError(f"{volume.path}: {shortage}")
+    check_volumes_fit(index.volumes)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     chosen = list(all_samples(index) if samples is None else samples)
     stream = _Stream(index, chosen, reader, masking, CoilMapSource(coil_maps, reader), scaling, stdev, shuffle, seed,
-                     clock or EpochClock(), nan, target != "none")
+                     clock or EpochClock(), nan, target != "none", metadata)
     stream.check_first_slice()
-    return _pipeline(stream, batch_size, drop_remainder, metadata)
+    return _pipeline(stream, batch_size, drop_remainder)
 
 
 class _Stream:
@@ -97,13 +93,13 @@ class _Stream:
 
     def __init__(
         self, index: Index, samples: list[Sample], reader: SliceReader, masking: Masking, maps: CoilMapSource, scaling: str,
-        stdev: float, shuffle: bool, seed: int, clock: EpochClock, nan: str, images: bool,
+        stdev: float, shuffle: bool, seed: int, clock: EpochClock, nan: str, images: bool, metadata: bool,
     ):
         if not samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
         self.index, self.samples, self.reader, self.masking, self.maps = index, samples, reader, masking, maps
         self.scaling, self.stdev, self.shuffle, self.seed = scaling, stdev, shuffle, seed
-        self.clock, self.images = clock, images
+        self.clock, self.images, self.metadata = clock, images, metadata
         self._finite, self._maxima = FiniteSlices(nan), {}
 
     def visits(self) -> np.ndarray:
@@ -116,11 +112,11 @@ class _Stream:
         volume = self.index.volumes[number]
         kspace = self._kspace(volume, i)
         position = (self.seed, epoch, number, i)
-        mask = self._mask(volume, i, position)
+        mask = self._mask(volume, i, kspace, position)
         maps = self.maps(volume, i, kspace, mask)
         problem = problem_of(kspace, maps, mask, self.scaling)
         image = combine(kspace, maps) / np.float32(problem.scale) if self.images else problem.zero_filled
-        maximum = self._maximum(number) / problem.scale
+        maximum = self._maximum(number) / problem.scale if self.metadata else 0.0
         return self._noisy(problem, position), maps, problem.mask, image, np.float32(problem.scale), np.float32(maximum)
 
     def _noisy(self, problem: Problem, position: tuple[int, ...]) -> np.ndarray:
@@ -147,11 +143,11 @@ class _Stream:
         kspace = self._finite(volume, i, self.reader.kspace)
         return kspace if kspace.ndim == 3 else kspace[None]
 
-    def _mask(self, volume: Volume, i: int, position: tuple[int, ...]) -> np.ndarray:
+    def _mask(self, volume: Volume, i: int, kspace: np.ndarray, position: tuple[int, ...]) -> np.ndarray:
         if "masks" in volume.extra_keys:
             return self.reader.sampling_mask(volume, i)
         if volume.undersampled:
-            return np.ones(volume.width, bool)
+            return measured_columns(kspace)
         return self.masking.draw(volume.width, volume.name, position) if volume.mask is None else volume.mask
 
     def _maximum(self, number: int) -> float:
@@ -161,7 +157,7 @@ class _Stream:
         return self._maxima[number]
 
 
-def _pipeline(stream: _Stream, batch_size: int, drop_remainder: bool, metadata: bool) -> Any:
+def _pipeline(stream: _Stream, batch_size: int, drop_remainder: bool) -> Any:
     import tensorflow as tf
 
     sizes = Counter(stream.size(number) for number, _ in stream.samples)
@@ -172,7 +168,7 @@ def _pipeline(stream: _Stream, batch_size: int, drop_remainder: bool, metadata: 
 
     def arranged(kspace: Any, maps: Any, mask: Any, image: Any, scale: Any, data_range: Any) -> tuple:
         inputs = {"kspace": kspace, "sens_maps": maps, "mask": mask}
-        facts = ({"scale": scale, "data_range": data_range},) if metadata else ()
+        facts = ({"scale": scale, "data_range": data_range},) if stream.metadata else ()
         return (inputs, *((image,) if stream.images else ()), *facts)
 
     dataset = elements(stream, signature).map(arranged)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...physics import ifft2c
-from ..scaling import check_scaling
 
 SCALINGS = ("zero_filled_max", "none")
 
@@ -69,8 +68,12 @@ def combine(kspace: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return (ifft2c(kspace) * maps.conj()).sum(axis=0).astype(np.complex64)
 
 
+def measured_columns(kspace: np.ndarray) -> np.ndarray:
+    """The columns of k-space (coils, H, W) that is undersampled already, which are not zero: bool (W,)."""
+    return np.any(kspace, axis=(0, 1))
+
+
 def check_coil_scaling(scaling: str) -> None:
     """UsageError unless the scaling is one that complex images have."""
-    check_scaling(scaling)
     if scaling not in SCALINGS:
-        raise DataError(f"complex images are scaled by {' or '.join(SCALINGS)}, received {scaling!r}")
+        raise UsageError(f"Complex images are scaled by {' or '.join(SCALINGS)}, received {scaling!r}.")
