@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from workers import MALLOC_ENVIRONMENT, PASSIVE_WAITING, TORCH_HINT, Worker, installed, median, serve, surroundings, table
 
-VARIANTS = {"PyTorch": None, "tfrecon": False, "tfrecon, XLA": True}
+FORM = "tfrecon, inference form"
+VARIANTS = {"PyTorch": None, "tfrecon": False, "tfrecon, XLA": True, FORM: False}  # name -> jit_compile
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     found: dict[tuple[str, str], list] = {}
     for number in range(arguments.repeats):
         for name in names:
-            for part in ("forward", "training"):
+            for part in ("forward",) if name == FORM else ("forward", "training"):
                 environment = MALLOC_ENVIRONMENT | (PASSIVE_WAITING if name == "PyTorch" else {})
                 worker = Worker(__file__, name, f"--part={part}", *options, environment=environment)
                 for _ in range(arguments.steps):
@@ -83,6 +84,8 @@ def _keras(arguments: argparse.Namespace, kspace: Any, maps: Any, mask: Any, ima
     keras.utils.set_random_seed(0)
     model = unrolled.MoDL(unrolled.resnet_denoiser(arguments.features), cg_eps=0.0, centered=False)
     inputs = {name: tf.constant(x) for name, x in (("kspace", kspace), ("sens_maps", maps), ("mask", mask))}
+    if arguments.worker == FORM:
+        model = model.inference_form()
     if arguments.part == "forward":
         function = tf.function(lambda x: model(x), jit_compile=jit)
         return start, lambda: function(inputs).numpy()

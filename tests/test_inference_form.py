@@ -15,11 +15,13 @@ from tfrecon.layers import (
     OverhangChannels,
     RowwiseInstanceNormalization,
     WinogradConv2D,
+    WinogradRowsConv2D,
 )
 from tfrecon.layers.overhang import overhang_kernel, overhangs
 from tfrecon.layers.phases import phase_kernel, row_kernel
 from tfrecon.layers.winograd import winograd_kernel
-from tfrecon.models import ct_deblur, deblurgan_mri, pix2pix, srrescycgan, unet_gan
+from tfrecon.layers.winograd_rows import winograd_rows_kernel
+from tfrecon.models import ct_deblur, deblurgan_mri, pix2pix, srrescycgan, unet_gan, unrolled
 from tfrecon.models.inference_form import inference_form
 from tfrecon.training import Pix2Pix
 
@@ -95,7 +97,11 @@ def test_form_in_float64_is_the_same_sum():
     lambda: deblurgan_mri.discriminator_model((32, 32, 3), ndf=8),
     lambda: srrescycgan.Generator_LR((22, 17, 3), filters=8, n_blocks=1),
     lambda: srrescycgan.Discriminator_LR((22, 17, 3), filters=4),
-], ids=["ct", "ct batch norm", "pix2pix", "unet", "unet 2024", "critic", "sr reducing", "sr critic"])
+    lambda: unrolled.resnet_denoiser(32, 2, batch_norm=True, image_shape=(22, 17, 2)),
+    lambda: unrolled.unet_denoiser(2, 4, image_shape=(22, 18, 2)),
+    lambda: unrolled.cnn_denoiser(3, 8, image_shape=(22, 17, 2)),
+], ids=["ct", "ct batch norm", "pix2pix", "unet", "unet 2024", "critic", "sr reducing", "sr critic",
+        "resnet", "unet denoiser", "cnn"])
 def test_every_network_has_a_form(build):
     model = randomised(build())
     check_equal(inference_form(model), model, images(2, *model.input_shape[1:]))
@@ -110,6 +116,34 @@ def test_compiled_and_exported_with_unknown_sizes(tmp_path):
     served = tf.saved_model.load(tmp_path / "form")
     for shape in ((1, 16, 24, 3), (2, 20, 28, 3)):
         check_equal(served.serve, generator, images(*shape))
+
+
+@pytest.mark.parametrize("height", [7, 10, 14, 21])
+def test_convolution_filtered_by_rows(height):
+    """Equal to the convolution itself, whatever the last tile holds; rectangular kernels too."""
+    with precision("float64"):
+        plain = keras.layers.Conv2D(5, (7, 3), activation="relu", bias_initializer="random_normal")
+        x = images(2, height, 9, 4)
+        expected = plain(x)
+        form = WinogradRowsConv2D(5, 3, "relu")
+        form.build(x.shape)
+        form.set_weights([winograd_rows_kernel(plain.kernel), plain.bias])
+    assert form.compute_output_shape((2, None, 9, 4)) == (2, None, 7, 5)
+    np.testing.assert_allclose(form(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [unrolled.MoDL, unrolled.DeepBasisPursuit])
+def test_form_of_an_unrolled_network(cls):
+    """Lambda comes along, and the denoiser's 7x7 convolutions are filtered by rows."""
+    model = cls(randomised(unrolled.resnet_denoiser(32, 2)), num_unrolls=2, l2lam=0.1)
+    model.consistency.l2lam.assign(0.7)
+    rng = np.random.default_rng(0)
+    kspace, maps = rng.normal(size=(2, 1, 3, 24, 20, 2)).astype("float32").view("complex64")[..., 0]
+    inputs = {"kspace": kspace, "sens_maps": maps, "mask": np.ones((1, 24, 20), "float32")}
+    form, expected = model.inference_form(), np.asarray(model(inputs))
+    assert sum(isinstance(layer, WinogradRowsConv2D) for layer in form.denoiser.layers) == 2
+    assert not form.trainable_variables
+    np.testing.assert_allclose(form(inputs), expected, rtol=0, atol=OF_RANGE * np.abs(expected).max())
 
 
 def test_form_is_rebuilt_from_its_config():

@@ -100,6 +100,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--strict", action="store_true", help="stop at the first unusable file")
 
 
+def add_combine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--combine", choices=["rss", "sense"],
+                        help="make one image of several coils, for networks on magnitudes: root sum of squares, or by coil maps")
+
+
 def add_existing(parser: argparse.ArgumentParser, overwrite: str, resume: str) -> None:
     """--overwrite and --resume, of which one can be meant."""
     group = parser.add_mutually_exclusive_group()

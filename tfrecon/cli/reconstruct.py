@@ -15,6 +15,7 @@ from typing import Any
 from .options import (
     BLUR_LENGTH,
     add_blur,
+    add_combine,
     add_existing,
     add_json,
     add_mask,
@@ -53,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="CT, super-resolution: side of the tiles large inputs are cut into (whole slices)")
     parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
                         help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
+    add_combine(parser)
     parser.add_argument("--data-consistency", action="store_true",
                         help="networks on zero-filled images: put the measured samples back afterwards, at whole frames")
     parser.add_argument("--reduce", action="store_true", help="super-resolution: reduce images first, to judge a model")
@@ -60,11 +62,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ..errors import UsageError
     from ..zoo import record_of
 
     record = record_of(arguments.model)
     card = check_weights(arguments)
     prepare = {"masked": _volumes, "blur": _images, "superres": _small, "multicoil": _coils}[record.task]
+    if arguments.combine and (record.task != "masked" or arguments.data_consistency):
+        raise UsageError("--combine is for networks on magnitudes, without --data-consistency, which knows the coils; received "
+                         f"--model {record.name}.")
     if arguments.data_consistency:
         prepare = _made_consistent(record)
     index, results, close = prepare(arguments, record, card)
@@ -84,7 +90,8 @@ def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -
     index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
     report_skipped(index)
     settings = Settings(masking(arguments), arguments.crop, card["scaling"], record.channels,
-                        record.multiple_for(card.get("options", {})), arguments.batch_size or 4, _facts(arguments, card))
+                        record.multiple_for(card.get("options", {})), arguments.batch_size or 4,
+                        arguments.combine or card.get("combine"), _facts(arguments, card))
     reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
     return index, reconstruct_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
                                      arguments.resume, arguments.strict), reader

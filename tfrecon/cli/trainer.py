@@ -21,6 +21,9 @@ def check_requests(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--generator-first is for ct_deblur, received --model {arguments.model}.")
     if arguments.keep_epochs and record_of(arguments.model).task not in ("masked", "blur"):
         raise UsageError(f"--keep-epochs is for models of one generator and one critic, received --model {arguments.model}.")
+    if arguments.combine and record_of(arguments.model).task != "masked":
+        raise UsageError("--combine is for networks on magnitudes (unet_gan, deblurgan_mri), received --model "
+                         f"{arguments.model}.")
     if arguments.tensorboard and not importlib.util.find_spec("tensorboard"):
         raise ResourceError('--tensorboard needs the package tensorboard: pip install "tfrecon[tensorboard]".')
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from .options import add_blur, add_existing, add_mask, add_reading, count, not_negative, positive, seed
+from .options import add_blur, add_combine, add_existing, add_mask, add_reading, count, not_negative, positive, seed
 
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
 LOSS_NAMES = ("l1", "mse", "bce", "bce_logits", "ssim", "kldiv")
@@ -51,6 +51,7 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--seed", type=seed, default=0, help="of weights, order, masks and splits (0)")
     parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
                         help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
+    add_combine(parser)
     parser.add_argument("--value-range", choices=VALUE_RANGES, help="of super-resolution: what becomes 0..255 (volume)")
     add_existing(parser, "replace an existing run", "go on with an interrupted run")
     add_mask(parser, "--mask-seed")

@@ -11,7 +11,7 @@ from .knees import bit_scale, prepare_knees, resize_area, resize_nearest
 from .masked_pairs import masked_pairs
 from .masking import Masking, choose_mask
 from .memory import memory_shortage
-from .multicoil import CoilMapSource, Problem, multicoil_pairs, problem_of
+from .multicoil import CoilMapSource, Combining, Problem, multicoil_pairs, problem_of
 from .output import check_folder, is_complete, save_reconstruction
 from .pairs import create_paired_dataset
 from .phantoms import write_demo_ct, write_demo_volumes
@@ -22,7 +22,7 @@ from .stream import EpochClock
 from .superres import MagnitudeIndex, MagnitudeVolume, calculate_slices, index_magnitudes, superres_pairs
 
 __all__ = [
-    "Blurring", "CoilMapSource", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "MagnitudeIndex",
+    "Blurring", "CoilMapSource", "Combining", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index", "MagnitudeIndex",
     "MagnitudeVolume", "Masking", "Problem", "SCALINGS", "Skipped", "SliceReader", "Volume", "array_scale", "bit_scale",
     "blur_pairs", "calculate_slices", "check_folder", "check_no_shared_patient", "check_scaling", "check_single_coil",
     "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds", "from_network", "index_images",

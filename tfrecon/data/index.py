@@ -104,7 +104,7 @@ def check_single_coil(volume: Volume) -> None:
     if volume.coils is not None:
         raise DataError(
             f"{volume.name} has {volume.coils} coils; this model takes single-coil k-space (slices, H, W). Use one that "
-            "knows coils (cg_sense, modl, deep_basis_pursuit), or combine them into one first"
+            "knows coils (cg_sense, modl, deep_basis_pursuit), or combine them (--combine rss or --combine sense)"
         )
 
 

@@ -16,6 +16,7 @@ from .batching import batched, check_batch_size, elements
 from .index import Index, check_single_coil, index_volumes, output_size
 from .masking import Masking
 from .memory import check_volumes_fit
+from .multicoil.combined import Combining
 from .scaling import check_scaling, tensor_scale, to_network
 from .slices import SliceReader
 from .splits import Sample, all_samples
@@ -31,6 +32,7 @@ def masked_pairs(
     center_fractions: Any = None,
     mask_type: str = "random",
     mask_seed: Any = "file",
+    combine: str | None = None,
     crop: Any = None,
     channels: int = 1,
     scaling: str = "zero_filled_max",
@@ -51,9 +53,12 @@ def masked_pairs(
     Args:
         path: HDF5 file, folder, list of them, or an `Index` (from `index_volumes`, `split`, `folds`).
         batch_size: at least 1.
-        target: key of the target images, or "kspace" to compute them; None: `reconstruction_esc`.
+        target: key of the target images, or "kspace" to compute them; None: `reconstruction_esc`, of combined coils
+            `reconstruction_rss`.
         accelerations, center_fractions, mask_type, mask_seed: see `Masking`; `mask_seed=None` draws a fresh mask for
             every slice and epoch from `seed`. A file with a mask of its own keeps it.
+        combine: makes one image of several coils, each undersampled: "rss" or "sense" (see `multicoil.Combining`). Done in
+            NumPy. None: k-space of several coils is an error.
         crop: (h, w) or a number; None: the stored target's size, else 320 or the smaller side.
         channels: 3 repeats the magnitude to three equal channels, as DeblurGAN takes them.
         scaling: "zero_filled_max" divides input and target by the largest value of the cropped input of the slice;
@@ -86,17 +91,23 @@ def masked_pairs(
         index = path
         _check_indexed_target(index, target)
     else:
-        index = index_volumes(path, target or "reconstruction_esc", kspace_key, strict, complex_axis)
+        index = index_volumes(path, target or default_target(combine), kspace_key, strict, complex_axis)
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
-    for volume in index.volumes:
+    combining = Combining(combine, reader) if combine else None
+    for volume in () if combine else index.volumes:
         check_single_coil(volume)
     check_volumes_fit(index.volumes)
     crops = [output_size(v, crop) for v in index.volumes]
-    stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan)
+    stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan, combining)
     stream.check_first_slice()
     return _pipeline(stream, batch_size, channels, scaling, drop_remainder, metadata)
+
+
+def default_target(combine: str | None) -> str:
+    """The key of the targets, where none is named."""
+    return "reconstruction_rss" if combine else "reconstruction_esc"
 
 
 def _pipeline(

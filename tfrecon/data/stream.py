@@ -95,7 +95,10 @@ def epoch_order(count: int, epoch: int, seed: int | None) -> np.ndarray:
 
 @dataclass
 class SliceStream:
-    """Everything the generator needs to yield single slices in the order of an epoch."""
+    """Everything the generator needs to yield single slices in the order of an epoch.
+
+    `combining` makes one coil of several (`multicoil.Combining`).
+    """
 
     index: Index
     samples: list[Sample]
@@ -107,6 +110,7 @@ class SliceStream:
     clock: EpochClock
     metadata: bool
     nan: str
+    combining: Callable[[Volume, int, np.ndarray, np.ndarray | None], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
@@ -116,7 +120,8 @@ class SliceStream:
 
     @property
     def computed_target(self) -> bool:
-        return self.index.volumes[0].target_key is None
+        """Whether the target is left to be computed from the k-space yielded, which of combined coils is masked already."""
+        return self.index.volumes[0].target_key is None and self.combining is None
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order: int64 (samples, 3)."""
@@ -130,6 +135,8 @@ class SliceStream:
         mask = np.ones(volume.width, bool) if volume.undersampled else volume.mask
         if mask is None:
             mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
+        if self.combining:
+            kspace, mask = self.combining(volume, i, kspace, mask), np.ones(volume.width, bool)
         maximum = self._maximum(number) if self.metadata else 0.0
         return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
@@ -140,7 +147,10 @@ class SliceStream:
         kspace = self.reader.kspace(volume, i)
         if self.computed_target:
             return kspace, np.zeros((0, 0), np.float32)
-        return kspace, self.reader.target(volume, i)
+        return kspace, self.reader.target(volume, i) if volume.target_key else self._combined_image(volume, i, kspace)
+
+    def _combined_image(self, volume: Volume, i: int, kspace: np.ndarray) -> np.ndarray:
+        return np.abs(ifft2c(self.combining(volume, i, kspace, None)))
 
     def _maximum(self, number: int) -> float:
         """The largest target value of a volume, read once."""
@@ -150,8 +160,10 @@ class SliceStream:
         return self._maxima[number]
 
     def _slice_maximum(self, volume: Volume, i: int) -> float:
-        if self.computed_target:
-            return float(center_crop(np.abs(ifft2c(self._finite_slice(volume, i)[0])), output_size(volume)).max())
+        if volume.target_key is None:
+            kspace, target = self._finite_slice(volume, i)
+            image = np.abs(ifft2c(kspace)) if self.computed_target else target
+            return float(center_crop(image, output_size(volume)).max())
         try:
             return float(self.reader.target(volume, i).max())
         except NonFiniteError:
@@ -163,14 +175,14 @@ class SliceStream:
         """Warn about what looks wrong in the middle slice of the first volume; refuse a target that equals the input."""
         volume = self.index.volumes[self.samples[0][0]]
         kspace, target = self._finite_slice(volume, volume.slices // 2)
-        if self.computed_target and _is_masked(volume, kspace):
+        if volume.target_key is None and _is_masked(volume, kspace):
             raise DataError(
                 f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the input. Name "
                 "stored images as the target, or use reconstruct."
             )
         if volume.undersampled or volume.mask is not None:
             return  # known to have gaps, and unlike its target for that reason
-        for sentence in examine_slice(kspace, None if self.computed_target else target):
+        for sentence in examine_slice(kspace, target if volume.target_key else None):
             warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
 
 

@@ -20,11 +20,12 @@ from .shrinkage import KeepLargest, SoftThreshold
 from .unused_scalar import UnusedScalar
 from .weight_norm import ChannelPReLU, WeightNormConv2D
 from .winograd import WinogradConv2D
+from .winograd_rows import WinogradRowsConv2D
 
 __all__ = [
     "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "BilinearUpSampling2D", "ChannelPReLU", "Clip",
     "DataConsistency", "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "KeepLargest",
     "L2BallProjection", "Magnitude", "MaximumPReLU", "OverhangChannels", "PadToMatch", "ReflectionPadding2D",
     "RowwiseInstanceNormalization", "SoftThreshold", "UnusedScalar", "WaveletNoise", "WeightNormConv2D", "WinogradConv2D",
-    "frozen_statistics",
+    "WinogradRowsConv2D", "frozen_statistics",
 ]

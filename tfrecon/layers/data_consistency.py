@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ..errors import UsageError
 from ..physics.operators import Fourier, LinearOperator, Sense
-from ..physics.solvers import conjugate_gradient
+from ..physics.solvers import as_factor, conjugate_gradient
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
@@ -76,7 +76,7 @@ class DataConsistency(keras.layers.Layer):
 
     def l2lam_as(self, dtype: Any) -> Any:
         """Lambda as a tensor of this dtype, complex ones included."""
-        return tf.cast(tf.convert_to_tensor(self.l2lam), dtype)
+        return as_factor(tf.convert_to_tensor(self.l2lam), tf.as_dtype(dtype))
 
     def compute_output_spec(self, image: Any, *_: Any, **__: Any) -> Any:
         return keras.KerasTensor(image.shape, image.dtype)

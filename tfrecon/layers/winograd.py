@@ -14,18 +14,21 @@ _TILE, _TAPS = 4, 3
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
-def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Toom and Cook's A (4, 6), G (6, 3), B (6, 6) with A [(G taps) * (B data)] = the 4 outputs of 6 data and 3 taps."""
-    points, count = np.array(_POINTS), len(_POINTS)
-    others = [np.delete(points, i) for i in range(count)]
-    infinity = np.eye(_TILE)[:, -1:], np.eye(_TAPS)[-1:]
-    a = np.hstack([points ** np.arange(_TILE)[:, None], infinity[0]])
-    g = np.vstack([points[:, None] ** np.arange(_TAPS) / [[np.prod(p - o)] for p, o in zip(points, others)], infinity[1]])
-    b = np.vstack([*(np.append(np.poly(o)[::-1], 0.0) for o in others), np.poly(points)[::-1]])
+def minimal_filtering(outputs: int, taps: int, points: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Toom and Cook's A (m, n), G (n, r), B (n, n), n = m + r - 1: A [(G taps) * (B data)] = m outputs of n data and r taps.
+
+    `points` are n - 1 different numbers.
+    """
+    values, count = np.array(points), len(points)
+    others = [np.delete(values, i) for i in range(count)]
+    infinity = np.eye(outputs)[:, -1:], np.eye(taps)[-1:]
+    a = np.hstack([values ** np.arange(outputs)[:, None], infinity[0]])
+    g = np.vstack([values[:, None] ** np.arange(taps) / [[np.prod(p - o)] for p, o in zip(values, others)], infinity[1]])
+    b = np.vstack([*(np.append(np.poly(o)[::-1], 0.0) for o in others), np.poly(values)[::-1]])
     return a, g, b
 
 
-_OUTPUT, _KERNEL, _DATA = _matrices()
+_OUTPUT, _KERNEL, _DATA = minimal_filtering(_TILE, _TAPS, _POINTS)
 _SIDE = len(_DATA)
 
 

@@ -26,15 +26,16 @@ def inference_form(model: keras.Model) -> keras.Model:
     """Build a model with the outputs of `model` in inference that does less work; `model` is not touched.
 
     Every batch normalisation behind a convolution is merged into it, and the ReLU behind that; dropout goes. A 3x3
-    convolution of an image enlarged by repetition becomes four 2x2 convolutions of the image itself; other 3x3
-    convolutions of many channels take Winograd's form (four times the memory for their weights); a large convolution to few
-    channels is split into its rows. Convolutions one behind the other, also behind a transposed one and across sums and
-    differences, become a single one where that halves the multiplications: only those padded "same", without stride, with
-    square kernels of odd size. At the image's border the zeros between them are kept by kernels for the outermost rows and
-    columns, and by the layers themselves in images too small for these (`Generator_HR` has 2.7 MB of weights, its form 5.5).
-    Instance norms and PReLU go over the image fewer times. Everything else is copied.
+    convolution of an image enlarged by repetition becomes four 2x2 convolutions of the image itself; other 3x3 convolutions
+    of many channels take Winograd's form (four times the memory for their weights), 7x7 ones padded beforehand by rows (1.9
+    times); a large convolution to few channels is split into its rows. Convolutions one behind the other, also behind a
+    transposed one and across sums and differences, become a single one where that halves the multiplications: only those
+    padded "same", without stride, with square kernels of odd size. At the image's border the zeros between them are kept by
+    kernels for the outermost rows and columns, and by the layers themselves in images too small for these (`Generator_HR` has
+    2.7 MB of weights, its form 5.5). Instance norms and PReLU go over the image fewer times. Everything else is copied.
 
-    Made for `deblurgan_mri.generator_model` and `srrescycgan.Generator_HR`, right for every network of ours. Layers are
+    Made for `deblurgan_mri.generator_model`, `srrescycgan.Generator_HR` and `unrolled.resnet_denoiser` (of unrolled networks
+    see the method `inference_form`), right for every network of ours. Layers are
     named after the last layer merged into them, whose output they have. Not measured on a GPU, whose libraries have such
     forms of their own.
 

@@ -9,11 +9,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..layers import AddShiftedRows, DepthToSpace, ExactBorder, InterleavePhases, OverhangChannels, WinogradConv2D
+from ..layers import (
+    AddShiftedRows,
+    DepthToSpace,
+    ExactBorder,
+    InterleavePhases,
+    OverhangChannels,
+    WinogradConv2D,
+    WinogradRowsConv2D,
+)
 from ..layers.composed import border_kernels, border_width, composed_kernel
 from ..layers.overhang import overhang_kernel, overhangs
 from ..layers.phases import phase_kernel, row_kernel
 from ..layers.winograd import winograd_kernel
+from ..layers.winograd_rows import ROWS, winograd_rows_kernel
 from .inference_chains import Stage, cheapest
 
 # From where on the rearranged convolutions were measured to be faster than the plain one. Winograd's form takes, on 2 cores
@@ -21,6 +30,8 @@ from .inference_chains import Stage, cheapest
 # with 128, 0.7 with 256, but with 64 1.4 (160x160) to 4 (320x320). Written anew for 64 channels of 320x320, with the image
 # kept in tiles from one convolution to the next, it still took 2.3 times as long there.
 _WINOGRAD_CHANNELS, _FEW_FILTERS, _MANY_ROWS = 128, 4, 5
+# Of a 7x7 convolution, filtered by rows, 0.8 of the time is left with 32 channels, 0.6 with 64 (Zen 3), nothing gained with 16.
+_WINOGRAD_ROWS_CHANNELS = 32
 
 
 @dataclasses.dataclass
@@ -82,6 +93,8 @@ class Convolution:
             return self._phases()
         if plain and small and min(channels, filters) >= _WINOGRAD_CHANNELS:
             return self._winograd()
+        if plain and rows == ROWS and layer.padding == "valid" and min(channels, filters) >= _WINOGRAD_ROWS_CHANNELS:
+            return self._winograd_rows()
         if plain and _is_long(self.kernel) and (rows % 2 or layer.padding == "valid") and not self.activation:
             return self._rows("", tensor_of(self.source), self.kernel, self.bias, layer.padding)
         options = {"strides": layer.strides, "padding": layer.padding, "activation": self.activation}
@@ -131,6 +144,11 @@ class Convolution:
         options = {"filters": len(self.bias), "padding": self.layer.padding, "activation": self.activation}
         layer = self._new(WinogradConv2D, **options)
         return called(layer, tensor_of(self.source), [winograd_kernel(self.kernel), self.bias])
+
+    def _winograd_rows(self) -> Any:
+        options = {"filters": len(self.bias), "kernel_width": self.kernel.shape[1], "activation": self.activation}
+        layer = self._new(WinogradRowsConv2D, **options)
+        return called(layer, tensor_of(self.source), [winograd_rows_kernel(self.kernel), self.bias])
 
     def _rows(self, suffix: str, source: Any, kernel: np.ndarray, bias: np.ndarray, padding: str) -> Any:
         rows = kernel.shape[0]

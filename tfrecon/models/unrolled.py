@@ -19,6 +19,7 @@ from ..physics.operators import LinearOperator
 from ..physics.solvers import conjugate_gradient, project_onto_ball, squared_norm
 from ..transforms import channels_to_complex, complex_to_channels
 from .denoisers import cnn_denoiser, resnet5block_denoiser, resnet_denoiser, unet_denoiser
+from .inference_form import inference_form
 from .measurement import measurement
 from .real_border import with_real_inputs
 from .sizes import check_counts
@@ -92,6 +93,16 @@ class _WithDenoiser(Unrolled):
         """The denoiser's answer to a complex image."""
         answer = self.denoiser(complex_to_channels(x), training=training)
         return channels_to_complex(tf.cast(answer, x.dtype.real_dtype))
+
+    def inference_form(self) -> _WithDenoiser:
+        """The same reconstruction with `models.inference_form` of the denoiser: less work, for inference only.
+
+        A copy with the weights of now. Worth it for `resnet_denoiser`'s 7x7 convolutions (0.6 of their time).
+        """
+        form = type(self)(**{**self.get_config(), "denoiser": inference_form(self.denoiser)})
+        form.consistency.set_weights(self.consistency.get_weights())
+        form.trainable = False
+        return form
 
     def own_config(self) -> dict[str, Any]:
         return {"denoiser": keras.saving.serialize_keras_object(self.denoiser), "num_unrolls": self.num_unrolls}

@@ -108,6 +108,12 @@ def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.math.real(x) * tf.math.real(y) + tf.math.imag(x) * tf.math.imag(y), axes)
 
 
+def as_factor(value: Any, dtype: tf.DType) -> tf.Tensor:
+    """A real tensor in a dtype that may be complex; the derivative of `tf.cast` would warn of the imaginary part it drops."""
+    value = tf.cast(value, dtype.real_dtype)
+    return tf.complex(value, tf.zeros_like(value)) if dtype.is_complex else value
+
+
 def _per_sample(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Real (N,) as factors of `like`."""
-    return tf.cast(tf.reshape(values, [-1] + [1] * (len(like.shape) - 1)), like.dtype)
+    return as_factor(tf.reshape(values, [-1] + [1] * (len(like.shape) - 1)), like.dtype)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data import (
+    Combining,
     Index,
     Masking,
     SliceReader,
@@ -45,6 +46,7 @@ class Settings:
         channels: the magnitude is repeated in as many, and the output's channels are averaged.
         multiple: height and width are padded to it for the model and cropped back.
         batch_size: slices given to the model at once.
+        combine: makes one image of several coils, "rss" or "sense" (`data.Combining`); None: several coils are an error.
         attributes: facts about the model, written into every file.
     """
 
@@ -54,6 +56,7 @@ class Settings:
     channels: int = 1
     multiple: int = 1
     batch_size: int = 4
+    combine: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,7 +75,8 @@ def reconstruct_volume(
     Raises:
         DataError: a slice is unreadable or not finite; the model returned something else than images.
     """
-    check_single_coil(volume)
+    if not settings.combine:
+        check_single_coil(volume)
     shortage = memory_shortage(volume, volume.slices)
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")
@@ -80,7 +84,7 @@ def reconstruct_volume(
     mask, note = choose_mask(volume, kspace, settings.masking)
     note = "; ".join(filter(None, (note, *slice_notes(volume, kspace, reader))))
     size = output_size(volume, settings.crop)
-    prepared = [_prepare(k, mask, size, settings.scaling) for k in kspace]
+    prepared = [_prepare(image, size, settings.scaling) for image in _zero_filled(volume, kspace, mask, reader, settings)]
     images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
     output = np.concatenate([_apply(model, images[i : i + settings.batch_size], settings)
                              for i in range(0, len(images), settings.batch_size)])
@@ -141,10 +145,18 @@ def slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -
     return notes
 
 
-def _prepare(
-    kspace: np.ndarray, mask: np.ndarray | None, size: tuple[int, int], scaling: str
-) -> tuple[np.ndarray, float]:
-    whole = zero_filled(kspace, mask)
+def _zero_filled(
+    volume: Volume, kspace: list[np.ndarray], mask: np.ndarray | None, reader: SliceReader, settings: Settings
+) -> list[np.ndarray]:
+    """Whole magnitudes, of one coil or of several combined."""
+    if not settings.combine:
+        return [zero_filled(k, mask) for k in kspace]
+    combining = Combining(settings.combine, reader)
+    return [zero_filled(combining(volume, i, k, mask)) for i, k in enumerate(kspace)]
+
+
+def _prepare(whole: np.ndarray, size: tuple[int, int], scaling: str) -> tuple[np.ndarray, float]:
+    """The zero-filled magnitude cropped and divided by its scale, and the scale."""
     image = center_crop(whole, size)
     if not whole.any():
         return image, 0.0  # whatever a network makes of nothing, the result is 0
@@ -165,7 +177,8 @@ def _attributes(volume: Volume, mask: np.ndarray | None, settings: Settings) -> 
 
 def _run_facts(settings: Settings) -> dict[str, Any]:
     """What all results of one run share."""
-    return {"scaling": settings.scaling, "crop": str(settings.crop), **settings.attributes}
+    combined = {"combine": settings.combine} if settings.combine else {}
+    return {"scaling": settings.scaling, "crop": str(settings.crop), **combined, **settings.attributes}
 
 
 def _mask_facts(settings: Settings) -> dict[str, str]:

@@ -17,16 +17,18 @@ class MaskedTask(Task):
 
     def find(self, path: str) -> Any:
         from ...data import index_volumes
+        from ...data.masked_pairs import default_target
 
         a = self.arguments
-        return _fitting(index_volumes(path, a.target or "reconstruction_esc", a.key, a.strict, a.complex_axis))
+        return _fitting(index_volumes(path, a.target or default_target(a.combine), a.key, a.strict, a.complex_axis))
 
     def sizes(self, part: Part) -> Counter:
         from ...data import check_single_coil, output_size
 
         sizes: Counter = Counter()
         for volume in part.volumes:
-            check_single_coil(volume)
+            if not self.arguments.combine:
+                check_single_coil(volume)
             sizes[output_size(volume, self.arguments.crop)] += volume.slices
         return sizes
 
@@ -42,6 +44,7 @@ class MaskedTask(Task):
             accelerations=rule.accelerations,
             center_fractions=rule.center_fractions,
             mask_type=rule.mask_type,
+            combine=a.combine,
             crop=side,
             channels=self.record.channels,
             scaling=self.scaling(),
@@ -59,7 +62,7 @@ class MaskedTask(Task):
     def facts(self) -> dict[str, Any]:
         a = self.arguments
         return {"scaling": self.scaling(), "acceleration": a.acceleration, "center_fraction": a.center_fraction,
-                "mask_type": a.mask_type}
+                "mask_type": a.mask_type, **({"combine": a.combine} if a.combine else {})}
 
 
 def _fitting(index: Any) -> Any:
