@@ -15,7 +15,7 @@ from tfrecon.physics import ifft2c, rss
 from tfrecon.physics.masks import create_mask
 from tfrecon.physics.operators import Sense
 
-TINY = ("--set", "layers=2", "--set", "features=4", "--set", "num_unrolls=2", "--set", "cg_max_iter=4")
+TINY = ("--set", "num_blocks=2", "--set", "latent_channels=4", "--set", "num_unrolls=2", "--set", "cg_max_iter=4")
 
 
 def coils(path, count=4, slices=2, height=48, width=40, scale=1e-4, **datasets):
