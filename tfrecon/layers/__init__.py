@@ -3,9 +3,12 @@
 from .bilinear import BilinearUpSampling2D
 from .clip import Clip
 from .composed import ExactBorder
+from .coupling import RationalQuadraticCoupling
 from .data_consistency import DataConsistency
 from .depth_to_space import DepthToSpace
 from .fewer_passes import MaximumPReLU, RowwiseInstanceNormalization
+from .flow_linear import ActNorm, CentreLevels, Conv1x1LU, Squeeze
+from .flow_step import FlowStep
 from .instance_normalization import InstanceNormalization
 from .magnitude import Magnitude
 from .noise import WaveletNoise
@@ -23,6 +26,7 @@ from .winograd import WinogradConv2D
 from .winograd_rows import WinogradRowsConv2D
 
 __all__ = [
+    "ActNorm", "CentreLevels", "Conv1x1LU", "FlowStep", "RationalQuadraticCoupling", "Squeeze",
     "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "BilinearUpSampling2D", "ChannelPReLU", "Clip",
     "DataConsistency", "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "KeepLargest",
     "L2BallProjection", "Magnitude", "MaximumPReLU", "OverhangChannels", "PadToMatch", "ReflectionPadding2D",

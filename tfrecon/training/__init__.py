@@ -7,13 +7,14 @@ from .deblurgan import DeblurGAN
 from .estimate import StepCost, measure_step
 from .optimizers import TorchAdagrad, TorchAdam, torch_optimizer
 from .pix2pix import Pix2Pix
-from .schedules import ConstantThenLinear
+from .schedules import ConstantThenLinear, CosineToZero
 from .session import fit_resumable
+from .spline_flow import SplineFlowTrainer
 from .srrescycgan import SRResCycGAN, adam_opt
 from .unet_gan import UNetGAN
 from .unrolled_recon import UnrolledRecon
 
 __all__ = [
-    "CTDeblurGAN", "ConstantThenLinear", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "StepCost", "TorchAdagrad", "TorchAdam",
+    "CTDeblurGAN", "ConstantThenLinear", "CosineToZero", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "SplineFlowTrainer", "StepCost", "TorchAdagrad", "TorchAdam",
     "UNetGAN", "UnrolledRecon", "adam_opt", "callbacks", "cross_validate", "fit_resumable", "measure_step", "torch_optimizer",
 ]

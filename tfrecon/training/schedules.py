@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -39,6 +40,36 @@ class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         names = ("learning_rate", "steps_per_epoch", "constant_epochs", "decay_epochs")
         return {name: getattr(self, name) for name in names}
+
+
+@keras.saving.register_keras_serializable(package="tfrecon")
+class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):
+    """A half cosine from `learning_rate` to 0 over `steps`, 0 afterwards; as the flows train.
+
+    Args:
+        learning_rate: the highest.
+        steps: of the whole run.
+        every: the rate changes with every so many steps only, as in the seed's training script (7); 1: the seed's other cell.
+        warmup: share of the steps in which the rate rises from 0 first (bayesiains/nsf: 0.1).
+
+    Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e cells 10 and 11; bayesiains/nsf@eaa9377 optim/.
+    """
+
+    def __init__(self, learning_rate: float, steps: int, every: int = 1, warmup: float = 0.0):
+        if steps < 1 or every < 1 or not 0 <= warmup < 1:
+            raise UsageError("Expected at least one step, every at least 1 and a warmup of at least 0 and below 1, received "
+                             f"steps={steps}, every={every}, warmup={warmup}.")
+        self.learning_rate, self.steps, self.every, self.warmup = learning_rate, steps, every, warmup
+
+    def __call__(self, step: Any) -> Any:
+        rising = self.warmup * self.steps
+        number = ops.cast((ops.cast(step, "int32") + (self.every - 1)) // self.every, "float32")
+        done = ops.clip((number * self.every - rising) / (self.steps - rising), 0.0, 1.0)
+        rate = 0.5 * self.learning_rate * (1.0 + ops.cos(math.pi * done))
+        return rate * ops.minimum(ops.cast(step, "float32") / rising, 1.0) if rising else rate
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("learning_rate", "steps", "every", "warmup")}
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")

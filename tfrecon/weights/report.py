@@ -89,6 +89,9 @@ def about(path: str) -> Iterator[None]:
 def check_array(variable: Any, source_name: str, array: np.ndarray) -> None:
     """WeightsError unless the array has the variable's shape and only finite real numbers, as the variable holds them."""
     check_shape(variable, source_name, tuple(array.shape))
+    if variable.name == "permutation" and not np.array_equal(np.sort(array), np.arange(len(array))):
+        raise WeightsError(f"{source_name}: expected each number from 0 to {len(array) - 1} once, received "
+                           f"{array[:8]}. The file is damaged.")
     if array.dtype.kind not in "fiu" or not _finite_in(variable.dtype, array):
         raise WeightsError(f"{source_name}: expected finite real numbers, received {array.dtype} with NaN, infinity "
                            "or another kind. The file is damaged or the training diverged.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError
+from .nsf_names import translated
 from .report import LoadReport, as_array, assign_all, is_seed
 
 _LEAVES = {
@@ -43,7 +44,8 @@ def load_state_dict(
     places = list(_places(model))
     source = _with_owners(_by_layer(state), [key for key, _ in places], tuple(_networks_of(model)))
     source, renumbered = _renumbered(source, {layer for (layer, _), _ in places})
-    arrays = {}
+    source = _without_constants(model, source)
+    arrays = _implied(model)
     for key, variable in places:
         if key in source:
             name, array = source.pop(key)
@@ -60,6 +62,27 @@ def load_state_dict(
     if stripped:
         notes = (*notes, f"the prefix {_PARALLEL} of DataParallel was taken off {stripped} names")
     return assign_all(model, arrays, sha256, notes)
+
+
+def _without_constants(model: Any, source: _Source) -> _Source:
+    """The source without the arrays that are fixed in our layers (`constants`), if they are what is fixed there."""
+    rest = dict(source)
+    for scope, layer in _layers(model):
+        for leaf, value in getattr(layer, "constants", {}).items():
+            name, array = rest.pop((f"{scope}{layer.name}", leaf), (None, None))
+            if name is not None and not np.array_equal(array, np.asarray(value)):
+                raise WeightsError(f"{name}: expected {np.asarray(value)}, which is fixed in {model.name}, received {array}. "
+                                   "The weights belong to a network built otherwise.")
+    return rest
+
+
+def _implied(model: Any) -> dict[int, tuple[str, np.ndarray]]:
+    """What no state dict says of our layers' variables, and every trained one means (`implied`)."""
+    return {
+        id(variable): (f"{layer.name}: implied", np.full(variable.shape, layer.implied[variable.name]))
+        for _, layer in _layers(model) if hasattr(layer, "implied")
+        for variable in layer._non_trainable_variables if variable.name in layer.implied
+    }
 
 
 def count_places(model: Any, names: Iterable[str]) -> int:
@@ -99,7 +122,7 @@ def _networks_of(model: Any) -> dict[str, Any]:
 
 
 def _key(name: str) -> tuple[str, str]:
-    prefix, _, leaf = str(name).removeprefix(_PARALLEL).rpartition(".")
+    prefix, _, leaf = translated(str(name).removeprefix(_PARALLEL)).rpartition(".")
     return prefix.replace(".", "_"), leaf
 
 

@@ -1,0 +1,142 @@
+"""The inverse problem with a flow prior equals the seed's notebook; batches, starts, early stop, misuse."""
+
+import numpy as np
+import pytest
+from test_flow_golden import close, flow_of
+from training_tools import precision
+
+from tfrecon.errors import DataError, UsageError
+from tfrecon.models.spline_flow import spline_flow_model
+from tfrecon.physics.operators import Sense
+from tfrecon.reconstruction.flow_prior import PENALTIES, FlowPriorSettings, solve_with_flow
+from tfrecon.weights import load_weights
+
+VARIANTS = {"l1": "norm", "logprob": "log_prob", "l1_logprob": "both"}
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_notebooks_loop(flow, variant, jit):
+    case = flow(f"inverse_{variant}")
+    meta, maps, mask = case.meta, case["in_maps"][None], case["in_mask"][None]
+    network = flow_of(meta)
+    load_weights(network, case.weights())
+    truth = case["in_x_true"]
+    inputs = {"sens_maps": maps, "mask": mask}
+    inputs["kspace"] = Sense(maps, mask, centered=False).forward(truth.astype(np.complex64)).numpy()
+    settings = FlowPriorSettings(**PENALTIES[VARIANTS[variant]], learning_rate=meta["adam_lr"], steps=meta["adam_steps"],
+                                 centered=False, jit_compile=jit)
+    result = solve_with_flow(inputs, network, settings, latents=case["in_z0"])
+    close(result.objectives[:, 0], case, "out_losses")
+    close(result.latents, case, "out_z_final")
+    close(result.image, case, "out_x_gen")
+    one = FlowPriorSettings(**{**vars(settings), "steps": 1})
+    close(solve_with_flow(inputs, network, one, latents=case["in_z0"]).latents, case, "out_z_after_1")
+    error = np.mean((result.image - truth) ** 2)
+    np.testing.assert_allclose(10 * np.log10(1 / error), case["out_psnr"], rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Two pictures of a small flow, measured by two coils at every second column."""
+    network = spline_flow_model((8, 8, 1), 1, 1, 8, 4)
+    rng = np.random.default_rng(0)
+    truth = np.asarray(network.inverse(0.5 * rng.standard_normal((2, 64)).astype("float32"))[0])[..., 0] / 16
+    maps = rng.normal(size=(2, 2, 8, 8, 2)).astype("float32").view("complex64")[..., 0]
+    mask = np.broadcast_to(np.isin(np.arange(8), [1, 3, 4, 5, 7]), (2, 8, 8)).astype("float32")
+    kspace = Sense(maps, mask).forward(truth.astype("complex64")).numpy()
+    return network, truth, {"kspace": kspace, "sens_maps": maps, "mask": mask}
+
+
+GENTLE = {"learning_rate": 0.05, "norm_weight": 1e-4}
+
+
+def test_a_picture_is_found_again(problem):
+    network, truth, inputs = problem
+    result = solve_with_flow(inputs, network, FlowPriorSettings(**GENTLE, steps=300))
+    assert np.abs(result.image - truth).max() < 0.05 * np.ptp(truth)
+
+
+def test_pictures_in_a_batch_do_not_see_each_other(problem):
+    network, _, inputs = problem
+    start = np.random.default_rng(1).standard_normal((2, 64)).astype("float32")
+    settings = FlowPriorSettings(**GENTLE, steps=20)
+    together = solve_with_flow(inputs, network, settings, start).image
+    for i in range(2):
+        alone = solve_with_flow({k: v[i : i + 1] for k, v in inputs.items()}, network, settings, start[i : i + 1]).image
+        np.testing.assert_allclose(together[i], alone[0], atol=1e-4)
+
+
+def test_of_several_starts_the_lowest_is_kept(problem):
+    """Even if it is the second of the first picture and the first of the second."""
+    network, _, inputs = problem
+    good, bad = np.zeros((1, 64), "float32"), np.full((1, 64), 30.0, "float32")
+    result = solve_with_flow(inputs, network, FlowPriorSettings(**GENTLE, steps=2, starts=2),
+                             np.concatenate([bad, good, good, bad]))
+    assert result.image.shape == (2, 8, 8) and np.abs(result.latents).max() < 1
+    assert result.objectives.shape == (2, 4)
+    lost = np.full((1, 64), np.nan, "float32")
+    mended = solve_with_flow(inputs, network, FlowPriorSettings(**GENTLE, steps=2, starts=2),
+                             np.concatenate([lost, good, good, lost]))
+    np.testing.assert_array_equal(mended.image, result.image)
+    with pytest.raises(DataError, match=r"pictures \[1\] diverged"):
+        solve_with_flow(inputs, network, FlowPriorSettings(**GENTLE, steps=1), np.concatenate([good, lost]))
+
+
+def test_same_seed_same_picture_and_early_stop(problem):
+    network, _, inputs = problem
+    seen = []
+    settings = FlowPriorSettings(**GENTLE, steps=60, tolerance=0.5, seed=3)
+    one = solve_with_flow(inputs, network, settings, progress=lambda number, value: seen.append((number, value.shape)))
+    two = solve_with_flow(inputs, network.prepared(), settings)
+    np.testing.assert_array_equal(one.image, two.image)
+    assert 10 < len(one.objectives) < 60 and seen[-1] == (len(one.objectives), (2,))
+    other = solve_with_flow(inputs, network, FlowPriorSettings(**GENTLE, steps=3, seed=4))
+    assert np.any(other.objectives[0] != one.objectives[0])
+
+
+def test_l1_norm_and_coil_sum_are_what_they_say(problem):
+    network, _, inputs = problem
+    z = np.random.default_rng(2).standard_normal((2, 64)).astype("float32")
+    values = {}
+    for name, options in (("none", {"norm_weight": 0.0}), ("l1", {"norm_weight": 1.0, "norm": "l1"}),
+                          ("l2", {"norm_weight": 1.0}), ("sum", {"norm_weight": 0.0, "mean_over_coils": False})):
+        settings = FlowPriorSettings(**options, steps=1)
+        values[name] = solve_with_flow(inputs, network, settings, z).objectives[0]
+    np.testing.assert_allclose(values["l1"] - values["none"], np.abs(z).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(values["l2"] - values["none"], np.linalg.norm(z, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(values["sum"], 2 * values["none"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"norm": "l0"}, "l2, l1"), ({"steps": 0}, "at least 1"), ({"starts": 1.5}, "whole number"),
+    ({"norm_weight": -1.0}, "at least 0"), ({"learning_rate": 0.0}, "above 0"), ({"tolerance": float("nan")}, "finite"),
+])
+def test_settings_out_of_range(options, message):
+    with pytest.raises(UsageError, match=message):
+        FlowPriorSettings(**options)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda p: p.pop("mask"), r"missing: \['mask'\]"),
+    (lambda p: p.update(kspace=p["kspace"][..., :6]), "pictures' size"),
+    (lambda p: p.update(sens_maps=p["sens_maps"][:, :1]), "coil maps like"),
+    (lambda p: p.update(mask=p["mask"][0]), "a mask"),
+])
+def test_inputs_that_do_not_fit(problem, change, message):
+    network, _, inputs = problem
+    inputs = dict(inputs)
+    change(inputs)
+    with pytest.raises(UsageError, match=message):
+        solve_with_flow(inputs, network)
+
+
+def test_latents_of_another_size_and_double_precision(problem):
+    network, _, inputs = problem
+    with pytest.raises(UsageError, match=r"latents \(2, 64\)"):
+        solve_with_flow(inputs, network, latents=np.zeros((2, 63)))
+    with precision("float64"):
+        exact = spline_flow_model((8, 8, 1), 1, 1, 8, 4)
+    wide = {"kspace": inputs["kspace"].astype("complex128"), "sens_maps": inputs["sens_maps"].astype("complex128"),
+            "mask": inputs["mask"].astype("float64")}
+    assert solve_with_flow(wide, exact, FlowPriorSettings(steps=1)).image.dtype == np.float64
