@@ -7,7 +7,8 @@ RAW holds, under the folder names of the table in benchmarks/README.md, the file
   singlecoil/           TRUE single-coil k-space of an axial T2 brain
   multicoil/            TRUE multi-coil k-space of three brains, one slice each (8, 8 and 16 coils)
   derived_coils/train,  multi-coil volumes DERIVED from magnitude images (another brain, hearts; a knee): image x smooth phase
-    val/                x eight invented coils + noise, then FFT, 256x256
+    val/                x eight invented coils + noise, then FFT, 256x256; the *_points volumes are half as large and hold
+                        variable-density masks of single points, 4x, 6x and 8x in turn
   derived/train, val/   volumes DERIVED from cardiac magnitude images: image x smooth phase + noise, then FFT; one file per
                         person where persons are known, attribute derived=True. Good for training, never for claims.
   superres/train, val/  magnitude images, 320x320 or padded to it: a brain and a knee to train on, another knee to judge
@@ -27,7 +28,9 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
+from tfrecon.data import resize_area
 from tfrecon.physics import fft2c, ifft2c, rss
+from tfrecon.physics.masks import variable_density_mask
 from tfrecon.transforms import crop_or_pad
 
 PEOPLE_FROM = 24  # frames 24..45 and 46..68 show the same people in the same order; who repeats in 1..23 is not known
@@ -35,8 +38,8 @@ VALIDATION_FROM = 40
 CT_TEST = ("14.dcm", "16.dcm")
 
 
-def write(path: Path, patient: str, acquisition: str, kspace: np.ndarray, derived: bool = False) -> None:
-    """One volume (slices, H, W) or (slices, coils, H, W) with its target keys and fastMRI's attributes."""
+def write(path: Path, patient: str, acquisition: str, kspace: np.ndarray, derived: bool = False, **more: np.ndarray) -> None:
+    """One volume (slices, H, W) or (slices, coils, H, W) with its target keys, fastMRI's attributes and more arrays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kspace = np.ascontiguousarray(kspace, dtype=np.complex64)
     image = np.abs(ifft2c(kspace)) if kspace.ndim == 3 else rss(ifft2c(kspace))
@@ -44,6 +47,8 @@ def write(path: Path, patient: str, acquisition: str, kspace: np.ndarray, derive
         file["kspace"] = kspace
         for key in ("reconstruction_esc", "reconstruction_rss") if kspace.ndim == 3 else ("reconstruction_rss",):
             file[key] = image.astype(np.float32)
+        for key, array in more.items():
+            file[key] = array
         file.attrs.update(max=float(image.max()), norm=float(np.linalg.norm(image)), acquisition=acquisition,
                           patient_id=patient, derived=derived)
     print(path, kspace.shape)
@@ -125,8 +130,11 @@ def write_derived_coils(raw: Path, out: Path) -> None:
     for number, (name, images) in enumerate((("flair", brain), ("moveknee", knee), ("hearts", hearts))):
         largest = max(image.max() for image in images)
         cut = [crop_or_pad(np.float32(image / largest)[None], (256, 256))[0] for image in images]
-        split = "val" if name == "moveknee" else "train"
-        write(out / "derived_coils" / split / f"{name}.h5", name, "DERIVED", derived_coils(cut, number), derived=True)
+        folder = out / "derived_coils" / ("val" if name == "moveknee" else "train")
+        write(folder / f"{name}.h5", name, "DERIVED", derived_coils(cut, number), derived=True)
+        half = [resize_area(image, 0.5) for image in cut]
+        masks = np.stack([variable_density_mask((128, 128), (4, 6, 8)[i % 3], seed=i) for i in range(len(half))])
+        write(folder / f"{name}_points.h5", name, "DERIVED", derived_coils(half, number + 10), derived=True, masks=masks)
 
 
 def write_images(path: Path, patient: str, images: np.ndarray, largest: float) -> None:

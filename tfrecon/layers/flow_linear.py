@@ -21,9 +21,7 @@ class FlowLayer(keras.layers.Layer):
     """An invertible layer; computes in the precision of its variables, for log-determinants are large sums."""
 
     def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        if keras.backend.standardize_dtype(self.compute_dtype) != self.variable_dtype:
-            self.dtype_policy = keras.DTypePolicy(self.variable_dtype)
+        super().__init__(autocast=False, **kwargs)
 
     def call(self, inputs: Any, inverse: bool = False, training: bool | None = None) -> tuple[Any, Any]:
         return self.inverse(inputs) if inverse else self.forward(inputs, training)

@@ -23,7 +23,7 @@ def convnet_conditioner(channels: int, hidden_channels: int, outputs: int, name:
     Input shape: (N, H, W, channels). Output shape: (N, H, W, outputs).
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e cell 5 and bayesiains/nsf@eaa9377 experiments/images.py `ConvNet`.
     """
-    inputs = x = keras.Input((None, None, channels), name=f"{name}_input")
+    inputs = x = _input(channels, name)
     for index, filters, size in ((0, hidden_channels, 3), (2, hidden_channels, 1), (4, outputs, 3)):
         x = torch_conv(x, filters, size, f"{name}.net.{index}", use_bias=True, padding="same")
         x = x if index == 4 else keras.layers.ReLU(name=layer_name(f"{name}.net.{index + 1}"))(x)
@@ -48,7 +48,7 @@ def residual_conditioner(
     Input shape: (N, H, W, channels). Output shape: (N, H, W, outputs).
     Reference: bayesiains/nsf@eaa9377 nn/resnet.py `ConvResidualNet`.
     """
-    inputs = keras.Input((None, None, channels), name=f"{name}_input")
+    inputs = _input(channels, name)
     x = torch_conv(inputs, hidden_channels, 1, f"{name}.initial_layer", use_bias=True)
     for index in range(num_blocks):
         skip, prefix = x, f"{name}.blocks.{index}"
@@ -60,6 +60,11 @@ def residual_conditioner(
             x = _conv(x, hidden_channels, f"{prefix}.conv_layers.{half}", small=bool(half))
         x = keras.layers.Add(name=layer_name(f"{prefix}.add"))([x, skip])
     return keras.Model(inputs, torch_conv(x, outputs, 1, f"{name}.final_layer", use_bias=True), name=name)
+
+
+def _input(channels: int, name: str) -> Any:
+    # Of the policy's precision, which need not be Keras' default one.
+    return keras.Input((None, None, channels), dtype=keras.config.dtype_policy().compute_dtype, name=f"{name}_input")
 
 
 def _conv(x: Any, filters: int, torch_name: str, small: bool) -> Any:

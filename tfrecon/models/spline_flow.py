@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -79,7 +81,7 @@ class SplineFlow(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # only the conditioners compute in half precision
         check_counts(levels=levels, steps_per_level=steps_per_level, hidden_channels=hidden_channels, num_bits=num_bits,
                      num_blocks=num_blocks)
         check_counts(2, num_bins=num_bins)
@@ -94,11 +96,12 @@ class SplineFlow(keras.Model):
             "num_blocks": num_blocks, "batch_norm": bool(batch_norm), "dropout": dropout, "seed": int(seed),
         }
         self.multi_scale, self.num_bits = bool(multi_scale), int(num_bits)
-        self.preprocess = CentreLevels(num_bits, name="preprocess")
-        self.squeeze = Squeeze(name="squeeze")
         self.sizes = _level_sizes(self.image_shape, levels, self.multi_scale)
-        self.steps = [[self._step(level, number) for number in range(1, steps_per_level + 1)] for level in range(levels)]
-        self.last_maps = [Conv1x1LU(seed + 1000 * level, name=f"level_{level}_linear") for level in range(levels)]
+        with _policy(self.dtype_policy):  # a saved flow comes back in its own precision
+            self.preprocess = CentreLevels(num_bits, name="preprocess")
+            self.squeeze = Squeeze(name="squeeze")
+            self.steps = [[self._step(level, number) for number in range(1, steps_per_level + 1)] for level in range(levels)]
+            self.last_maps = [Conv1x1LU(seed + 1000 * level, name=f"level_{level}_linear") for level in range(levels)]
         for (_, _, channels), steps, last in zip(self.sizes, self.steps, self.last_maps):
             for layer in (*steps, last):
                 layer.build((None, None, None, channels))
@@ -226,6 +229,17 @@ def log_normal(z: Any) -> Any:
 def bits_per_dimension(log_prob: Any, size: int) -> Any:
     """Negative log-density in bits for each of an image's `size` values."""
     return -log_prob / (math.log(2.0) * size)
+
+
+@contextmanager
+def _policy(policy: Any) -> Iterator[None]:
+    """Layers built inside take this dtype policy."""
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
 
 
 def _fixed(maps: list) -> list:

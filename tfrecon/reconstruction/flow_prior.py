@@ -104,7 +104,8 @@ def solve_with_flow(
         progress: called after every step with its number and the objectives (N starts,) before it.
 
     Raises:
-        DataError: all starts of a picture ended in numbers that are not finite. UsageError: the flow's images have another size, or the inputs do not fit together.
+        DataError: all starts of a picture ended in numbers that are not finite. UsageError: the flow's images have another
+            size, or the inputs do not fit together.
 
     Departures: the log-density of G(z) comes from the log-determinant of G itself, which saves the way back through the flow.
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e cell 11 `SplineDenoiser`; Whang et al. (2021) for the density.
@@ -193,8 +194,8 @@ def _best(history: np.ndarray, latents: np.ndarray, last: np.ndarray, flow: Any,
     ends = np.where(np.isfinite(last), last, np.inf).reshape(count, starts)
     lost = np.flatnonzero(np.isinf(ends.min(axis=1)))
     if lost.size:
-        raise DataError(f"the search for pictures {lost[:10].tolist()} diverged (the objective is not finite); lower the learning "
-                        "rate, or take more starts.")
+        raise DataError(f"the search for pictures {lost[:10].tolist()} diverged (the objective is not finite); lower the "
+                        "learning rate, or take more starts.")
     chosen = np.argmin(ends, axis=1) + starts * np.arange(count)
     image = np.asarray(flow.inverse(tf.constant(latents[chosen]))[0])[..., 0] / 2.0**flow.num_bits
     return FlowPriorResult(image, latents[chosen], history)
@@ -208,8 +209,8 @@ def _check(inputs: Mapping[str, Any], flow: Any) -> tuple[int, int]:
     kspace, maps, mask = (np.shape(inputs[name]) for name in ("kspace", "sens_maps", "mask"))
     height, width, channels = flow.image_shape
     if len(kspace) != 4 or kspace[2:] != (height, width) or channels != 1:
-        raise UsageError(f"This flow makes pictures {flow.image_shape} of one channel, the k-space is {kspace}, expected (N, coils, "
-                         "H, W). Build a flow of the pictures' size.")
+        raise UsageError(f"This flow makes pictures {flow.image_shape} of one channel, the k-space is {kspace}, expected "
+                         "(N, coils, H, W). Build a flow of the pictures' size.")
     if maps != kspace or mask != (kspace[0], *kspace[2:]):
         raise UsageError(f"Expected coil maps like the k-space {kspace} and a mask {(kspace[0], *kspace[2:])}, received {maps} "
                          f"and {mask}.")

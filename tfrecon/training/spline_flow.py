@@ -57,7 +57,7 @@ class SplineFlowTrainer(Trainer):
     _range_advice = "a flow's pictures are 0..255. Scale them so."
 
     def __init__(self, flow: SplineFlow | None = None, seed: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.flow = spline_flow_model() if flow is None else flow
         self.seed = int(seed)
         self.noise = keras.random.SeedGenerator(self.seed)
