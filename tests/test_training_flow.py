@@ -136,8 +136,8 @@ def test_call_is_the_log_density():
 
 
 def test_compiled_step_equals_the_plain_one():
-    options = {"run_eagerly": False, "optimizer": keras.optimizers.SGD(1e-2)}
-    trainers = [small(OnValues, **options, jit_compile=jit) for jit in (True, False)]
+    trainers = [small(OnValues, run_eagerly=False, optimizer=keras.optimizers.SGD(1e-2), jit_compile=jit)
+                for jit in (True, False)]
     logs = [t.train_on_batch(pictures() / 8, return_dict=True) for t in trainers]
     assert logs[0]["loss"] == pytest.approx(logs[1]["loss"], rel=1e-5)
     equal(*trainers, atol=1e-4)

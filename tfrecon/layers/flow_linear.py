@@ -22,6 +22,8 @@ class FlowLayer(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
+        if self.compute_dtype != self.variable_dtype:
+            self.dtype_policy = keras.DTypePolicy(self.variable_dtype)
 
     def call(self, inputs: Any, inverse: bool = False, training: bool | None = None) -> tuple[Any, Any]:
         return self.inverse(inputs) if inverse else self.forward(inputs, training)

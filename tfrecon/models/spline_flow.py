@@ -57,6 +57,8 @@ class SplineFlow(keras.Model):
         conditioner: "convnet" or "residual", see `models.conditioners`.
         num_blocks, batch_norm, dropout: of the residual conditioner.
         seed: of the permutations; the conditioners start from Keras' global seed.
+        conditioner_dtype: dtype policy of the conditioners, which may be a mixed one; None: the model's. All else computes in
+            the precision of the variables.
 
     Call: model(x) = model.forward(x).
     Value range: x in 0..2^num_bits: dequantised levels (a level k lies in [k, k + 1)).
@@ -79,9 +81,12 @@ class SplineFlow(keras.Model):
         batch_norm: bool = True,
         dropout: float = 0.0,
         seed: int = 0,
+        conditioner_dtype: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)  # only the conditioners compute in half precision
+        super().__init__(autocast=False, **kwargs)
+        policy = keras.DTypePolicy(conditioner_dtype) if conditioner_dtype else self.dtype_policy
+        self.dtype_policy = keras.DTypePolicy(policy.variable_dtype)  # densities are large sums
         check_counts(levels=levels, steps_per_level=steps_per_level, hidden_channels=hidden_channels, num_bits=num_bits,
                      num_blocks=num_blocks)
         check_counts(2, num_bins=num_bins)
@@ -94,10 +99,11 @@ class SplineFlow(keras.Model):
             "levels": levels, "steps_per_level": steps_per_level, "hidden_channels": hidden_channels, "num_bins": num_bins,
             "tail_bound": tail_bound, "num_bits": num_bits, "multi_scale": bool(multi_scale), "conditioner": conditioner,
             "num_blocks": num_blocks, "batch_norm": bool(batch_norm), "dropout": dropout, "seed": int(seed),
+            "conditioner_dtype": policy.name,
         }
         self.multi_scale, self.num_bits = bool(multi_scale), int(num_bits)
         self.sizes = _level_sizes(self.image_shape, levels, self.multi_scale)
-        with _policy(self.dtype_policy):  # a saved flow comes back in its own precision
+        with _policy(policy):  # a saved flow comes back in its own precision
             self.preprocess = CentreLevels(num_bits, name="preprocess")
             self.squeeze = Squeeze(name="squeeze")
             self.steps = [[self._step(level, number) for number in range(1, steps_per_level + 1)] for level in range(levels)]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from ..errors import UsageError
-from ..models.spline_flow import SplineFlow, bits_per_dimension, spline_flow_model
+from ..models.spline_flow import SplineFlow, bits_per_dimension, log_normal, spline_flow_model
 from .base import Trainer
 from .optimizers import TorchAdam
 
@@ -81,7 +81,8 @@ class SplineFlowTrainer(Trainer):
         return self.flow.trainable_variables
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self.flow.log_prob(inputs, training)
+        latents, log_determinant = self.flow(inputs, training=training)  # called: clears a mixed policy's casts
+        return log_determinant + log_normal(latents)
 
     def dequantised(self, pictures: Any, seed: Any) -> Any:
         """Pictures 0..255 as the flow's values, with noise from `seed`."""
