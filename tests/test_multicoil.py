@@ -129,7 +129,7 @@ def test_slices_nobody_asked_for_are_not_read(tmp_path):
     ({"sens_maps": np.ones((2, 3, 48, 40), "c8")}, "auto", r"\(2, 3, 48, 40\)"),
     ({"sens_maps": np.zeros((2, 4, 48, 40), "c8")}, "auto", "zero everywhere"),
     ({"sens_maps": np.full((2, 4, 48, 40), np.nan, "c8")}, "auto", "NaN"),
-    ({"sens_maps": np.ones((2, 4, 48, 40), "f4")}, "auto", "real"),
+    ({"sens_maps": np.ones((2, 4, 48, 40), "f4")}, "auto", "must be complex"),
     ({}, "file", "no coil maps"),
     ({"mask": np.eye(48, 40) > 2}, "auto", "all zeros"),
     ({"mask": np.ones(39, bool)}, "auto", "width 39"),

@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from .. import __version__, errors
@@ -19,6 +20,19 @@ from ..hdf5 import shown
 _COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "convert", "models", "weights")
 _UNUSABLE = 5
 _INTERRUPTED = 130
+
+
+def entry() -> None:
+    """`main` as a program. After an error it ends at once: where the data pipeline raised it, threads of TensorFlow may still
+    wait for Python's lock, and the interpreter's own end was seen to wait for them forever.
+    """
+    code = main()
+    if code:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(code)
+    sys.exit(0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +89,8 @@ def _error_inside(error: Exception) -> TfreconError | None:
     """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it, or said itself of a shard."""
     if type(error).__name__ == "DataLossError" and (place := re.search(r"\w+ record at \d+", str(error))):
         return errors.DataError(f"a shard is damaged ({place[0]}); copy the shards anew, or convert the data again")
-    found = re.search(r"(?:^|[\s.])(\w+): (.*?)\s*\nTraceback \(most recent call last\)", str(error), re.DOTALL)
+    kinds = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, TfreconError))
+    found = re.search(rf"\b({kinds}): (.*?)\s*\nTraceback \(most recent call last\)", str(error), re.DOTALL)
     found = found or re.search(r"assertion failed: \[(\w+): (.*?)\]", str(error))
     kind = getattr(errors, found[1], None) if found else None
     return kind(found[2]) if isinstance(kind, type) and issubclass(kind, TfreconError) else None

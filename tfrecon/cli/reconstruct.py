@@ -40,9 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="folder for the results")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
     parser.add_argument("--weights", metavar="FILE", help="weights written by `tfrecon train`, or any strict fit")
+    parser.add_argument("--preset", help="option set the weights were made with, where their file does not say it")
     add_mask(parser, default=None)
     parser.add_argument("--crop", type=count, metavar="N", help="side of the result (the stored target's size, else 320)")
-    parser.add_argument("--batch-size", type=count, metavar="N", help="slices at once (4; super-resolution: 1)")
+    parser.add_argument("--batch-size", type=count, metavar="N",
+                        help="slices at once (4; super-resolution: 1; multi-coil models: always 1)")
     add_existing(parser, "replace existing results", "keep the results that are complete")
     parser.add_argument("--nan", choices=["refuse", "zero"], default="refuse", help="what to do with NaN (refuse)")
     add_reading(parser)

@@ -59,7 +59,7 @@ class Lazy:
 
             if self.arguments.weights or record_of(self.arguments.model).task != "masked":
                 load_tensorflow()
-            self.model = self.build(create(self.arguments.model, weights=self.arguments.weights))
+            self.model = self.build(create(self.arguments.model, self.arguments.weights, self.arguments.preset))
         return self.model
 
     def build(self, model: Any) -> Any:

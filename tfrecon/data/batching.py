@@ -42,6 +42,12 @@ def check_batch_size(batch_size: Any) -> None:
         raise UsageError(f"The batch size must be a whole number of at least 1, received {batch_size!r}.")
 
 
+def check_nan(nan: Any) -> None:
+    """UsageError unless one of the three ways to treat slices that are not finite."""
+    if nan not in ("skip", "refuse", "zero"):
+        raise UsageError(f"nan must be skip, refuse or zero, received {nan!r}.")
+
+
 def _check_no_tpu(strategy: Any) -> None:
     """UsageError where the input has to run without Python: row 84, "No registered 'PyFunc'" in the middle of a run."""
     if type(strategy).__name__.startswith("TPUStrategy"):

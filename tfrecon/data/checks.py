@@ -7,7 +7,7 @@ import numpy as np
 from ..physics import ifft2c
 from ..transforms import best_fit_scale, center_crop
 
-_ZERO_COLUMNS = 0.05
+MEASURED = 0.95  # share of the columns from which on k-space counts as whole
 _EVEN_EDGES = 0.05
 _CENTRE = 0.125
 _SCALE_TOLERANCE = 0.05
@@ -23,7 +23,7 @@ def examine_slice(kspace: np.ndarray, target: np.ndarray | None = None) -> list[
     """
     found = []
     fraction = sampled_fraction(kspace)
-    if 0 < fraction < 1 - _ZERO_COLUMNS:
+    if 0 < fraction < MEASURED:
         found.append(
             f"{fraction:.0%} of the k-space columns are measured, the others are zero: the data are already "
             "undersampled, and a mask on top leaves even less"

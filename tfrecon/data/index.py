@@ -103,8 +103,8 @@ def check_single_coil(volume: Volume) -> None:
     """DataError for k-space of several coils, where one is expected."""
     if volume.coils is not None:
         raise DataError(
-            f"{volume.name} has {volume.coils} coils; this model takes single-coil k-space (slices, H, W). Use one that "
-            "knows coils (cg_sense, modl, deep_basis_pursuit), or combine them (--combine rss or --combine sense)"
+            f"{volume.name} has a coil axis ({volume.coils} coils); this model takes single-coil k-space (slices, H, W). Use one "
+            "that knows coils (cg_sense, modl, deep_basis_pursuit), or combine them (--combine rss or --combine sense)"
         )
 
 

@@ -154,8 +154,8 @@ def read_mask(dataset: h5py.Dataset, where: str, height: int, width: int) -> tup
         raise DataError(f"{where} must hold only 0 and 1, found {_mask_values(values)}; make it binary first")
     rows = values.reshape(-1, width).astype(bool)
     if (rows != rows[0]).any():
-        raise DataError(f"{where} of shape {shape} differs from row to row; only masks of whole columns are supported: "
-                        "leave the file out, or mask its k-space yourself and remove the mask")
+        raise DataError(f"{where} of shape {shape} differs from row to row; `mask` is one of whole columns: store masks of "
+                        "single points as `masks` (slices, H, W), or mask the k-space yourself and remove the mask")
     if not rows[0].any():
         raise DataError(f"{where} is all zeros, so nothing was measured; remove or correct it")
     notes = (f"{_key(where)} is all ones: acceleration 1, nothing is removed",) if rows[0].all() else ()

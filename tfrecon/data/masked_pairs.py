@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..physics import masked_and_full
-from .batching import batched, check_batch_size, elements
+from .batching import batched, check_batch_size, check_nan, elements
 from .index import Index, check_single_coil, index_volumes, output_size
 from .masking import Masking
 from .memory import check_volumes_fit
@@ -179,5 +179,4 @@ def _check_arguments(batch_size: Any, channels: Any, scaling: str, nan: str) -> 
     if channels not in (1, 3):
         raise UsageError(f"The channels must be 1 or 3, received {channels!r}.")
     check_scaling(scaling)
-    if nan not in ("skip", "refuse", "zero"):
-        raise UsageError(f"nan must be skip, refuse or zero, received {nan!r}.")
+    check_nan(nan)

@@ -10,10 +10,8 @@ import numpy as np
 
 from ..errors import UsageError
 from ..physics import masks
-from .checks import sampled_fraction
+from .checks import MEASURED, sampled_fraction
 from .index import Volume
-
-_MEASURED = 0.95
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,6 @@ def choose_mask(volume: Volume, kspace: Sequence[np.ndarray], masking: Masking) 
     if volume.mask is not None:
         return volume.mask, "the file's own mask was used"
     fraction = max(sampled_fraction(k) for k in kspace)
-    if volume.undersampled or 0 < fraction < _MEASURED:
+    if volume.undersampled or 0 < fraction < MEASURED:
         return None, f"undersampled already ({fraction:.0%} of the columns); no mask was applied"
     return masking.draw(volume.width, volume.name), ""

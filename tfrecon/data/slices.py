@@ -90,6 +90,11 @@ class SliceReader(AbstractContextManager):
         stored, layout = self._read(volume, key, i, lambda file, volume: self._find_maps(file, volume, key))
         return self._finite(_as_complex64(stored, layout), volume, key, i)
 
+    def check_coil_maps(self, volume: Volume, key: str) -> None:
+        """DataError unless the coil maps have the k-space's size, from the header alone."""
+        with self._lock, guard(volume.path, f"reading {shown(key)}"):
+            self._find_maps(self._file(volume).file, volume, key)
+
     def sampling_mask(self, volume: Volume, i: int) -> np.ndarray:
         """The mask of slice `i` in a file with `masks` (slices, height, width), as DeepInPy's: bool (height, width)."""
         stored, _ = self._read(volume, "masks", i, _find_masks)
@@ -133,11 +138,16 @@ class SliceReader(AbstractContextManager):
 
     def _find_maps(self, file: h5py.File, volume: Volume, key: str) -> _Array:
         dataset = get_dataset(file, key, "complex coil maps (slices, coils, H, W)")
-        layout = kspace_layout(dataset, _where(volume, key), self.complex_axis)
         wanted = (volume.slices, volume.coils, volume.height, volume.width)
+        advice = "correct them, or have them estimated (--coil-maps espirit)"
+        try:
+            layout = kspace_layout(dataset, _where(volume, key), self.complex_axis)
+        except DataError as error:
+            raise DataError(f"{_where(volume, key)}: coil maps must be complex {wanted} as the k-space, found {dataset.dtype} "
+                            f"{dataset.shape}; {advice}") from error
         if layout.sizes != wanted:
             raise DataError(f"{_where(volume, key)} has the shape {dataset.shape}, the k-space {wanted}; coil maps must have "
-                            "the k-space's (slices, coils, H, W): correct them, or estimate them (coil maps espirit)")
+                            f"the k-space's (slices, coils, H, W), one set of them: {advice}")
         return _Array(dataset, layout.has_slice_axis, layout)
 
     def _finite(self, values: np.ndarray, volume: Volume, key: str, i: int) -> np.ndarray:

@@ -135,8 +135,12 @@ class SliceStream:
         mask = np.ones(volume.width, bool) if volume.undersampled else volume.mask
         if mask is None:
             mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
+        if "masks" in volume.extra_keys:  # of single points too, which the graph's transforms by columns cannot take
+            mask = self.reader.sampling_mask(volume, i)
         if self.combining:
             kspace, mask = self.combining(volume, i, kspace, mask), np.ones(volume.width, bool)
+        elif mask.ndim == 2:
+            kspace, mask = np.where(mask, kspace, np.zeros((), kspace.dtype)), np.ones(volume.width, bool)
         maximum = self._maximum(number) if self.metadata else 0.0
         return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
@@ -182,6 +186,9 @@ class SliceStream:
             )
         if volume.undersampled or volume.mask is not None:
             return  # known to have gaps, and unlike its target for that reason
+        if self.computed_target and "masks" in volume.extra_keys:
+            raise DataError(f"{volume.name}: it has masks for every slice, so a target computed from the k-space would be masked "
+                            "too. Name stored images as the target, or remove masks.")
         for sentence in examine_slice(kspace, target if volume.target_key else None):
             warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
 

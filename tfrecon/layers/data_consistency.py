@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ..errors import UsageError
 from ..physics.operators import Fourier, LinearOperator, Sense
-from ..physics.solvers import as_factor, conjugate_gradient
+from ..physics.solvers import as_factor, check_iterations, conjugate_gradient
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
@@ -48,6 +48,7 @@ class DataConsistency(keras.layers.Layer):
         super().__init__(**kwargs)
         if not 0 <= l2lam < float("inf"):
             raise UsageError(f"l2lam must be a finite number of at least 0, received {l2lam!r}.")
+        check_iterations(cg_max_iter, cg_eps)
         self.initial, self.trainable_l2lam = float(l2lam), bool(trainable_l2lam)
         self.cg_max_iter, self.cg_eps = cg_max_iter, float(cg_eps)
         self.centered, self.unrolled = bool(centered), bool(unrolled)

@@ -12,7 +12,8 @@ from ..errors import UsageError
 from ..layers import DataConsistency
 from ..physics.operators import LinearOperator
 from ..transforms import channels_to_complex, complex_to_channels
-from .measurement import measurement
+from .measurement import apply_padded, measured_inputs, measurement
+from .sizes import check_counts
 
 SCALINGS = ("zero_filled_max", "symmetric", "none")
 
@@ -57,12 +58,14 @@ class DataConsistent(keras.Model):
         super().__init__(**kwargs)
         if scaling not in SCALINGS:
             raise UsageError(f"The scaling must be one of {', '.join(SCALINGS)}, received {scaling!r}.")
+        check_counts(multiple=multiple)
         self.generator, self.scaling, self.multiple = generator, scaling, int(multiple)
         self.consistency = DataConsistency(l2lam, trainable_l2lam, cg_max_iter, cg_eps, centered, name="consistency",
                                            dtype=self.dtype_policy.variable_dtype)
         self.built = True
 
     def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> Any:
+        inputs = measured_inputs(inputs)
         return self.consistent(self.without(inputs, training), inputs)
 
     def consistent(self, image: Any, inputs: Mapping[str, Any]) -> Any:
@@ -98,12 +101,13 @@ class DataConsistent(keras.Model):
 
     def _whole(self, x: Any, training: bool | None) -> Any:
         """The network's answer at any size."""
-        height, width = tf.shape(x)[1], tf.shape(x)[2]
-        sides = [[(-n % self.multiple) // 2, -n % self.multiple - (-n % self.multiple) // 2] for n in (height, width)]
-        x = tf.pad(x, [[0, 0], *sides, [0, 0]], constant_values=-1 if self.scaling == "symmetric" else 0)
-        answer = self.generator(x, training=training)
-        (top, _), (left, _) = sides
-        return tf.cast(answer[:, top : top + height, left : left + width], self.dtype_policy.variable_dtype)
+        darkest = -1.0 if self.scaling == "symmetric" else 0.0
+        try:
+            answer = apply_padded(lambda image: self.generator(image, training=training), x, self.multiple, darkest)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise UsageError(f"{self.generator.name} cannot take images {tuple(x.shape)} padded to multiples of {self.multiple}: "
+                             f"give `multiple`, what its height and width must be multiples of. ({error})") from error
+        return tf.cast(answer, self.dtype_policy.variable_dtype)
 
     def get_config(self) -> dict[str, Any]:
         settings = self.consistency.get_config()

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import tensorflow as tf
 
 from ..errors import UsageError
 from ..physics.operators import Fourier, LinearOperator, Mask, Sense
+
+
+def measured_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs as tensors, k-space 0 where the mask is: what was not measured may hold NaN and must not matter."""
+    found = {name: tf.convert_to_tensor(x) for name, x in inputs.items() if x is not None}
+    if {"kspace", "mask"} <= set(found) and len(found["kspace"].shape) in (3, 4):
+        kspace, mask = found["kspace"], found["mask"] != tf.zeros((), found["mask"].dtype)
+        found["kspace"] = tf.where(mask[:, None] if len(kspace.shape) == 4 else mask, kspace, tf.zeros_like(kspace))
+    return found
+
+
+def apply_padded(network: Callable[[Any], Any], x: Any, multiple: int, value: float = 0.0) -> Any:
+    """A network on images (N, H, W, C) padded around to multiples, its answer cropped back to (N, H, W, ...)."""
+    if multiple == 1:
+        return network(x)
+    height, width = (tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis] for axis in (1, 2))
+    sides = [[(-n % multiple) // 2, -n % multiple - (-n % multiple) // 2] for n in (height, width)]
+    (top, _), (left, _) = sides
+    answer = network(tf.pad(x, [[0, 0], *sides, [0, 0]], constant_values=value))[:, top : top + height, left : left + width]
+    return tf.ensure_shape(answer, (*x.shape[:3], None))
 
 
 def measurement(inputs: Mapping[str, Any], centered: bool) -> LinearOperator:

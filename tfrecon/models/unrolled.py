@@ -20,7 +20,7 @@ from ..physics.solvers import conjugate_gradient, project_onto_ball, squared_nor
 from ..transforms import channels_to_complex, complex_to_channels
 from .denoisers import cnn_denoiser, resnet5block_denoiser, resnet_denoiser, unet_denoiser
 from .inference_form import inference_form
-from .measurement import measurement
+from .measurement import apply_padded, measured_inputs, measurement
 from .real_border import with_real_inputs
 from .sizes import check_counts
 
@@ -61,10 +61,14 @@ class Unrolled(keras.Model):
 
     def reconstruct(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, list]:
         """(complex image (N, H, W), iterations conjugate gradient took in every solve)."""
-        return self._iterate({name: tf.convert_to_tensor(x) for name, x in inputs.items() if x is not None}, training)
+        return self._iterate(measured_inputs(inputs), training)
 
     def _iterate(self, inputs: Mapping[str, Any], training: bool | None) -> tuple[Any, list]:
         raise NotImplementedError
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Keras' `export` of `with_real_inputs`: a SavedModel knows complex inputs only as two channels."""
+        with_real_inputs(self).export(filepath, *args, **kwargs)
 
     def operator(self, inputs: Mapping[str, Any]) -> LinearOperator:
         """The measurement: coil maps, Fourier transform and mask of these inputs."""
@@ -83,15 +87,15 @@ class Unrolled(keras.Model):
 class _WithDenoiser(Unrolled):
     """Those with a network."""
 
-    def __init__(self, denoiser: keras.Model | None, num_unrolls: int, l2lam: float, **kwargs: Any):
+    def __init__(self, denoiser: keras.Model | None, num_unrolls: int, l2lam: float, multiple: int = 1, **kwargs: Any):
         super().__init__(l2lam, **kwargs)
-        check_counts(num_unrolls=num_unrolls)
-        self.num_unrolls = num_unrolls
+        check_counts(num_unrolls=num_unrolls, multiple=multiple)
+        self.num_unrolls, self.multiple = num_unrolls, int(multiple)
         self.denoiser = resnet_denoiser() if denoiser is None else denoiser
 
     def denoise(self, x: Any, training: bool | None) -> Any:
         """The denoiser's answer to a complex image."""
-        answer = self.denoiser(complex_to_channels(x), training=training)
+        answer = apply_padded(lambda image: self.denoiser(image, training=training), complex_to_channels(x), self.multiple)
         return channels_to_complex(tf.cast(answer, x.dtype.real_dtype))
 
     def inference_form(self) -> _WithDenoiser:
@@ -105,7 +109,8 @@ class _WithDenoiser(Unrolled):
         return form
 
     def own_config(self) -> dict[str, Any]:
-        return {"denoiser": keras.saving.serialize_keras_object(self.denoiser), "num_unrolls": self.num_unrolls}
+        denoiser = keras.saving.serialize_keras_object(self.denoiser)
+        return {"denoiser": denoiser, "num_unrolls": self.num_unrolls, "multiple": self.multiple}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
@@ -145,7 +150,8 @@ class MoDL(_WithDenoiser):
         num_unrolls: 4 in the seed.
         l2lam: where lambda starts (DeepInPy 1e-3).
         cg_start: conjugate gradient starts at the "previous" x (DeepInPy) or at "zero" (the published MoDL).
-        kwargs: of `Unrolled`.
+        kwargs: of `Unrolled`; and multiple, what the denoiser's height and width must be multiples of (8 for
+            `unet_denoiser()`): its images are padded with zeros and cropped back.
 
     Value range: images of about [0, 1] in magnitude (k-space divided accordingly).
     Departures: centred transforms and stopping as in `Unrolled`; 0/0 in converged samples is 0.
@@ -190,7 +196,7 @@ class DeepBasisPursuit(_WithDenoiser):
             root of the number of samples measured. 0 asks for exact agreement.
         l2lam: where lambda, the weight of the constraint in ADMM, starts (0.1 in the seed).
         epsilon_rule: "sample", or "batch": one epsilon for the batch as the seed's copy had it (with stdev 0 the same).
-        kwargs: of `Unrolled`.
+        kwargs: of `Unrolled`; and multiple, as in `MoDL`.
 
     Value range: images of about [0, 1] in magnitude (k-space divided accordingly).
     Departures: centred transforms and stopping as in `Unrolled`.

@@ -42,6 +42,9 @@ def estimate_maps(
     if method not in METHODS:
         raise UsageError(f"The method must be one of {', '.join(METHODS)}, received {method!r}.")
     kspace = np.asarray(kspace)
+    if kspace.ndim != 3 or (mask is not None and np.shape(mask) not in (kspace.shape[1:], kspace.shape[2:])):
+        raise UsageError(f"Expected k-space (coils, H, W) and a mask (H, W) or (W,), received {kspace.shape} and "
+                         f"{None if mask is None else np.shape(mask)}.")
     area = calibration_area(np.ones(kspace.shape[-2:], bool) if mask is None else mask, kspace.shape[-2:])
     area = tuple(min(n, largest) for n in area)
     if min(area) < _LEAST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import tensorflow as tf
@@ -32,9 +33,7 @@ def conjugate_gradient(
 
     Reference: utcsilab/deepinpy@eafebc7 opt/conjgrad.py.
     """
-    if isinstance(max_iter, bool) or int(max_iter) != max_iter or max_iter < 0 or not eps >= 0:
-        raise UsageError("max_iter must be a whole number and eps a number, both at least 0; received "
-                         f"{max_iter!r} and {eps!r}.")
+    check_iterations(max_iter, eps)
     b = tf.convert_to_tensor(b)
     x = tf.zeros_like(b) if x is None else tf.convert_to_tensor(x)
     residual = b - normal(x)
@@ -42,7 +41,8 @@ def conjugate_gradient(
     state = (tf.constant(0), x, residual, residual, squared)
 
     def wanted(squared: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(squared) >= tf.cast(eps, squared.dtype) ** 2
+        # Not "some are above": NaN in one sample must neither stop the others nor pass for convergence.
+        return tf.reduce_any(~(squared < tf.cast(eps, squared.dtype) ** 2))
 
     def step(count: tf.Tensor, x: tf.Tensor, residual: tf.Tensor, direction: tf.Tensor, squared: tf.Tensor) -> tuple:
         image, go_on = normal(direction), wanted(squared)
@@ -60,6 +60,14 @@ def conjugate_gradient(
     else:
         state = tf.while_loop(lambda *state: wanted(state[-1]), step, state, maximum_iterations=max_iter)
     return state[1], state[0]
+
+
+def check_iterations(max_iter: Any, eps: Any) -> None:
+    """UsageError unless conjugate gradient can take these."""
+    whole = isinstance(max_iter, Integral) and not isinstance(max_iter, bool)
+    if not whole or max_iter < 0 or not isinstance(eps, Real) or not eps >= 0:
+        raise UsageError("The iterations of conjugate gradient must be a whole number and its eps a number, both at least 0; "
+                         f"received {max_iter!r} and {eps!r}.")
 
 
 def largest_eigenvalue(normal: Map, x: Any, iterations: int = 30) -> tf.Tensor:
@@ -88,6 +96,8 @@ def project_onto_ball(x: Any, radius: Any) -> tf.Tensor:
 
     x min(|x|, radius) / (1e-8 + |x|), as utcsilab/deepinpy@eafebc7 utils/utils.py writes it; radius 0 gives 0.
     """
+    if isinstance(radius, Real) and not radius >= 0:
+        raise UsageError(f"The radius must be at least 0, received {radius!r}.")
     x = tf.convert_to_tensor(x)
     squared = squared_norm(x)
     # The root's derivative at 0 is infinite, and its product with the outer 0 would be NaN.

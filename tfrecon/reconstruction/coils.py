@@ -28,7 +28,7 @@ from ..errors import DataError
 from ..physics import fft2c
 from ..transforms import center_crop
 from .folder import Outcome, each_hdf5
-from .volumes import slice_notes
+from .volumes import own_masks, slice_notes
 
 Solver = Callable[[Mapping[str, np.ndarray]], Any]
 
@@ -79,12 +79,12 @@ def reconstruct_coil_volume(
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")
     kspace = [_with_coils(reader.kspace(volume, i)) for i in range(volume.slices)]
-    own = "masks" in volume.extra_keys
+    own = own_masks(volume, reader)
     mask, note = (None, "the file's own masks were used") if own else choose_mask(volume, kspace, settings.masking)
     maps, size = CoilMapSource(settings.coil_maps, reader), output_size(volume, settings.crop)
     images, before, after = [], [], []
     for i, k in enumerate(kspace):
-        applied = reader.sampling_mask(volume, i) if own else measured_columns(k) if mask is None else mask
+        applied = own[i] if own else measured_columns(k) if mask is None else mask
         if not k.any():  # whatever a model makes of nothing, the result is 0
             images.append(np.zeros(size, np.float32))
             continue

@@ -17,6 +17,7 @@ from ..metrics import NAMES, evaluate_volume, match_target
 from ..physics import rss, zero_filled
 from ..transforms import best_fit_scale, center_crop
 from .superres import bicubic
+from .volumes import own_masks
 
 TARGET_KEYS = ("reconstruction_esc", "reconstruction_rss")
 _SUSPICIOUS = 1.5
@@ -161,11 +162,9 @@ def load_zero_filled(
     volume = index_volumes(target_path, strict=True).volumes[0]
     with SliceReader() as reader:
         slices = [reader.kspace(volume, i) for i in range(volume.slices)]
-        if "masks" in volume.extra_keys:
-            masks, mask = [reader.sampling_mask(volume, i) for i in range(volume.slices)], None
-        else:
-            mask = _baseline_mask(prediction_path, volume, slices, masking)
-            masks = [mask] * volume.slices
+        own = own_masks(volume, reader)
+        mask = None if own else _baseline_mask(prediction_path, volume, slices, masking)
+        masks = own or [mask] * volume.slices
     images = [zero_filled(k, own) for k, own in zip(slices, masks)]
     combined = images if volume.coils is None else [rss(image) for image in images]
     return np.stack([center_crop(image, size) for image in combined]), mask

@@ -81,10 +81,12 @@ def reconstruct_volume(
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")
     kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
-    mask, note = choose_mask(volume, kspace, settings.masking)
+    own = own_masks(volume, reader)
+    mask, note = (None, "the file's own masks were used") if own else choose_mask(volume, kspace, settings.masking)
     note = "; ".join(filter(None, (note, *slice_notes(volume, kspace, reader))))
     size = output_size(volume, settings.crop)
-    prepared = [_prepare(image, size, settings.scaling) for image in _zero_filled(volume, kspace, mask, reader, settings)]
+    masks = own or [mask] * volume.slices
+    prepared = [_prepare(image, size, settings.scaling) for image in _zero_filled(volume, kspace, masks, reader, settings)]
     images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
     output = np.concatenate([_apply(model, images[i : i + settings.batch_size], settings)
                              for i in range(0, len(images), settings.batch_size)])
@@ -133,6 +135,11 @@ def reconstruct_folder(
     return each_hdf5(index.volumes, out, make, facts, overwrite, resume, strict)
 
 
+def own_masks(volume: Volume, reader: SliceReader) -> list[np.ndarray] | None:
+    """The masks (H, W) of a file that has one for every slice."""
+    return [reader.sampling_mask(volume, i) for i in range(volume.slices)] if "masks" in volume.extra_keys else None
+
+
 def slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -> list[str]:
     """What is special about slices: empty ones, and values the reader has replaced."""
     notes = []
@@ -146,13 +153,13 @@ def slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -
 
 
 def _zero_filled(
-    volume: Volume, kspace: list[np.ndarray], mask: np.ndarray | None, reader: SliceReader, settings: Settings
+    volume: Volume, kspace: list[np.ndarray], masks: list[np.ndarray | None], reader: SliceReader, settings: Settings
 ) -> list[np.ndarray]:
     """Whole magnitudes, of one coil or of several combined."""
     if not settings.combine:
-        return [zero_filled(k, mask) for k in kspace]
+        return [zero_filled(k, mask) for k, mask in zip(kspace, masks)]
     combining = Combining(settings.combine, reader)
-    return [zero_filled(combining(volume, i, k, mask)) for i, k in enumerate(kspace)]
+    return [zero_filled(combining(volume, i, k, mask)) for i, (k, mask) in enumerate(zip(kspace, masks))]
 
 
 def _prepare(whole: np.ndarray, size: tuple[int, int], scaling: str) -> tuple[np.ndarray, float]:

@@ -96,6 +96,10 @@ class UnrolledRecon(ImageTrainer):
             metric.update_state(value, sample_weight=judged)
         return {m.name: m.result() for m in self.test_metrics}
 
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Export the reconstruction, its complex numbers as two channels."""
+        self.model.export(filepath, *args, **kwargs)
+
     def magnitude_of(self, images: Any) -> Any:
         """(N, H, W, 1) of complex images (N, H, W)."""
         return tf.abs(images)[..., None]

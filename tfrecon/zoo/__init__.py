@@ -48,7 +48,9 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     stored = _options_of(weights, name)
     check_types([record.make, *map(_named, record.takes)], options)
     try:
-        model = record.make(**{**_preset(record, preset), **stored, **options})
+        # The options of a card are all there are: a preset's would change the network under its weights.
+        given = _preset(record, preset) if preset or not stored else {}
+        model = record.make(**{**given, **stored, **options})
     except (TypeError, ValueError) as error:
         if stored and not options:
             raise WeightsError(f"{weights}: {name} cannot be built with the options in its card ({error}).") from error

@@ -24,7 +24,9 @@ def modl(
     l2lam: float = 1e-3,
     cg_max_iter: int = 10,
     cg_eps: float = 1e-4,
+    centered: bool = True,
     supervised: bool = True,
+    sum_over_batch: bool = False,
     learning_rate: Any = 1e-3,
     jit_compile: Any = "auto",
     **network: Any,
@@ -32,8 +34,9 @@ def modl(
     """`training.UnrolledRecon` of a `MoDL`, compiled; `network` are arguments of its denoiser's builder."""
     from ..models.unrolled import MoDL
 
-    model = MoDL(_denoiser(denoiser, network), num_unrolls, cg_start, l2lam, cg_max_iter=cg_max_iter, cg_eps=cg_eps)
-    return _trainer(model, supervised, learning_rate, jit_compile)
+    model = MoDL(_denoiser(denoiser, network), num_unrolls, cg_start, l2lam, cg_max_iter=cg_max_iter, cg_eps=cg_eps,
+                 centered=centered, multiple=_multiple(denoiser, network))
+    return _trainer(model, supervised, sum_over_batch, learning_rate, jit_compile)
 
 
 def deep_basis_pursuit(
@@ -42,9 +45,12 @@ def deep_basis_pursuit(
     num_admm: int = 2,
     stdev: float = 0.0,
     l2lam: float = 0.1,
+    epsilon_rule: str = "sample",
     cg_max_iter: int = 10,
     cg_eps: float = 1e-4,
+    centered: bool = True,
     supervised: bool = True,
+    sum_over_batch: bool = False,
     learning_rate: Any = 1e-3,
     jit_compile: Any = "auto",
     **network: Any,
@@ -52,9 +58,9 @@ def deep_basis_pursuit(
     """`training.UnrolledRecon` of a `DeepBasisPursuit`, compiled; `network` are arguments of its denoiser's builder."""
     from ..models.unrolled import DeepBasisPursuit
 
-    model = DeepBasisPursuit(_denoiser(denoiser, network), num_unrolls, num_admm, stdev, l2lam, cg_max_iter=cg_max_iter,
-                             cg_eps=cg_eps)
-    return _trainer(model, supervised, learning_rate, jit_compile)
+    model = DeepBasisPursuit(_denoiser(denoiser, network), num_unrolls, num_admm, stdev, l2lam, epsilon_rule,
+                             cg_max_iter=cg_max_iter, cg_eps=cg_eps, centered=centered, multiple=_multiple(denoiser, network))
+    return _trainer(model, supervised, sum_over_batch, learning_rate, jit_compile)
 
 
 def _denoiser(name: str, options: dict[str, Any]) -> Any:
@@ -65,10 +71,15 @@ def _denoiser(name: str, options: dict[str, Any]) -> Any:
     return getattr(unrolled, f"{name}_denoiser")(**options)
 
 
-def _trainer(model: Any, supervised: bool, learning_rate: Any, jit_compile: Any) -> Any:
+def _multiple(name: str, options: dict[str, Any]) -> int:
+    """What the denoiser's height and width must be multiples of."""
+    return 2 ** (options.get("depth", 4) - 1) if name == "unet" else 1
+
+
+def _trainer(model: Any, supervised: bool, sum_over_batch: bool, learning_rate: Any, jit_compile: Any) -> Any:
     from ..training import UnrolledRecon
 
-    trainer = UnrolledRecon(model, supervised)
+    trainer = UnrolledRecon(model, supervised, sum_over_batch)
     trainer.compile(learning_rate=learning_rate, jit_compile=jit_compile)
     return trainer
 
@@ -99,10 +110,12 @@ RECORDS = (
         presets={
             "recommended": _RECOMMENDED,
             "small": _SMALL,
-            "published": {"denoiser": "cnn", "num_unrolls": 10, "cg_start": "zero", "cg_eps": 1e-5, "l2lam": 0.05},
+            "published": {"denoiser": "cnn", "num_unrolls": 10, "cg_start": "zero", "cg_eps": 1e-5, "l2lam": 0.05,
+                          "learning_rate": 1e-3},
             "seed": {**_SEED, "denoiser": "resnet", "learning_rate": 4e-5},
         },
         batch_size=1,
+        batch_sizes={"seed": 5},
         source=f"{_DEEPINPY}; hkaggarwal/modl@2b02b9b4 (its weights: no licence stated)",
         parity="forward pass, gradients, three Adam steps: tests/golden/flow/modl*.npz; published weights on a real brain",
     ),
@@ -118,6 +131,7 @@ RECORDS = (
             "seed": {**_SEED, "denoiser": "unet", "learning_rate": 1.1e-3},
         },
         batch_size=1,
+        batch_sizes={"seed": 5},
         source=_DEEPINPY,
         parity="forward pass, gradients, three Adam steps: tests/golden/flow/dbp*.npz",
     ),

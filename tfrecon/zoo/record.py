@@ -22,7 +22,7 @@ class Record:
         channels: of its images; grey ones are repeated.
         multiple: what height and width must be a multiple of; reconstruction pads and crops back.
         smallest: side of the smallest training images.
-        batch_size: the published one, or what suits a small machine.
+        batch_size: the published one, or what suits a small machine. batch_sizes: of presets with another.
         patch: side of the training images where its critic needs a fixed size; None: any.
         source, licence: the original repository at its commit, and its licence.
         parity: what was proven equal to the original.
@@ -40,6 +40,7 @@ class Record:
     multiple: int = 1
     smallest: int = 1
     batch_size: int = 4
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
     patch: int | None = None
     source: str = ""
     licence: str = "Apache-2.0 (this implementation)"

@@ -97,7 +97,8 @@ class Task(ABC):
 
     @property
     def batch_size(self) -> int:
-        return self.arguments.batch_size or self.record.batch_size
+        a = self.arguments
+        return a.batch_size or self.record.batch_sizes.get(a.preset, self.record.batch_size)
 
     @property
     def options(self) -> dict[str, Any]:

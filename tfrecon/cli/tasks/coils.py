@@ -38,10 +38,12 @@ class CoilTask(Task):
         from ...data import create_paired_dataset
 
         a, rule = self.arguments, masking(self.arguments)
+        # Without images only the measured samples are looked at: data that are undersampled already will do.
+        alone = training and self.options.get("supervised") is False
         how = {"shuffle": True, "mask_seed": None} if training else {"metadata": True, "mask_seed": rule.seed,
                                                                      "clock": StillClock()}
         return create_paired_dataset(
-            part.index, "multicoil", self.batch_size if training else 1,
+            part.index, "multicoil", self.batch_size if training else 1, a.target or ("none" if alone else None),
             samples=visited(part, a.visits if training else 1), accelerations=rule.accelerations,
             center_fractions=rule.center_fractions, mask_type=rule.mask_type, coil_maps=a.coil_maps,
             scaling=self.record.scaling, seed=a.seed, complex_axis=a.complex_axis, shift=a.shift, **{**how, **options},

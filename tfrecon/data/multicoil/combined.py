@@ -9,7 +9,7 @@ from ...physics import fft2c, rss, zero_filled
 from ..index import Volume
 from ..slices import SliceReader
 from .maps import CoilMapSource
-from .problem import combine
+from .problem import combine, measured_columns
 
 COMBINATIONS = ("rss", "sense")
 
@@ -32,15 +32,15 @@ class Combining:
         self.how, self._maps = how, CoilMapSource("auto", reader)
 
     def __call__(self, volume: Volume, i: int, kspace: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """complex64 (H, W) from slice `i`'s (coils, H, W), of which the mask (W,) is applied to every coil beforehand.
+        """complex64 (H, W) from slice `i`'s (coils, H, W), of which the mask (W,) or (H, W) is applied to every coil beforehand.
 
         Undersampled before it is combined, as a scanner does it; so the result has no columns of zeros and no mask is left
         to apply. A single coil's (H, W) is only masked.
         """
-        mask = np.ones(kspace.shape[-1], bool) if mask is None else mask
-        measured = np.where(mask, kspace, np.zeros((), kspace.dtype))
+        measured = kspace if mask is None else np.where(mask, kspace, np.zeros((), kspace.dtype))
         if kspace.ndim == 2:
             return measured
         if self.how == "rss":
             return fft2c(rss(zero_filled(measured))).astype(np.complex64)
-        return fft2c(combine(measured, self._maps(volume, i, kspace, mask))).astype(np.complex64)
+        sampled = measured_columns(kspace) if mask is None else mask
+        return fft2c(combine(measured, self._maps(volume, i, kspace, sampled))).astype(np.complex64)

@@ -36,6 +36,15 @@ class CoilMapSource:
         self._kept: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._bytes, self._lock = 0, threading.Lock()
 
+    def key(self, volume: Volume) -> str | None:
+        """The key of the volume's own maps, None where they are to be estimated or missing."""
+        return next((k for k in _KEYS if k in volume.extra_keys), None) if self.how in ("auto", "file") else None
+
+    def check(self, volume: Volume) -> None:
+        """DataError where the volume's own maps do not have the k-space's size; nothing but headers is read."""
+        if volume.coils and (key := self.key(volume)):
+            self.reader.check_coil_maps(volume, key)
+
     def __call__(self, volume: Volume, i: int, kspace: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """complex64 (coils, H, W); ones for a single coil.
 
@@ -49,15 +58,18 @@ class CoilMapSource:
         """
         if len(kspace) == 1:
             return np.ones(kspace.shape, np.complex64)
-        key = next((k for k in _KEYS if k in volume.extra_keys), None) if self.how in ("auto", "file") else None
+        key = self.key(volume)
         if key is not None:
             maps = self.reader.coil_maps(volume, key, i)
-            if not maps.any():
-                raise DataError(f"{shown(volume.name)}: {key} is zero everywhere; remove it to have the maps estimated")
-            return maps if self.how == "file" else _normalized(maps)
+            if maps.any():
+                return maps if self.how == "file" else _normalized(maps)
+            if kspace.any():
+                raise DataError(f"{shown(volume.name)}: {key} is zero everywhere in slice {i}; remove {key} to have the maps "
+                                "estimated")
+            return _equal(kspace.shape)
         if self.how == "file":
             raise DataError(f"{shown(volume.name)}: no coil maps ({' or '.join(_KEYS)}) in the file; store them, or estimate "
-                            "them with coil maps espirit")
+                            'them (coil_maps="espirit", --coil-maps espirit)')
         return self._estimated(volume, i, kspace, mask)
 
     def _estimated(self, volume: Volume, i: int, kspace: np.ndarray, mask: np.ndarray) -> np.ndarray:

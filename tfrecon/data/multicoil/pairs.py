@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from ...errors import DataError, UsageError
 from ...physics import ifft2c, rss
-from ..batching import batched, check_batch_size, elements
+from ..batching import batched, check_batch_size, check_nan, elements
+from ..checks import MEASURED, sampled_fraction
 from ..index import Index, Volume, index_volumes
 from ..masking import Masking
 from ..memory import check_volumes_fit
@@ -77,6 +79,7 @@ def multicoil_pairs(
     check_coil_scaling(scaling)
     if not 0 <= stdev < float("inf"):
         raise UsageError(f"stdev must be a finite number of at least 0, received {stdev!r}.")
+    check_nan(nan)
     index = path if isinstance(path, Index) else index_volumes(path, None, kspace_key, strict, complex_axis)
     check_volumes_fit(index.volumes)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
@@ -84,7 +87,7 @@ def multicoil_pairs(
     chosen = list(all_samples(index) if samples is None else samples)
     stream = _Stream(index, chosen, reader, masking, CoilMapSource(coil_maps, reader), scaling, stdev, shuffle, seed,
                      clock or EpochClock(), nan, target != "none", metadata)
-    stream.check_first_slice()
+    stream.check_volumes()
     return _pipeline(stream, batch_size, drop_remainder)
 
 
@@ -110,10 +113,8 @@ class _Stream:
         """kspace, maps, mask, image, scale, data range."""
         number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
-        kspace = self._kspace(volume, i)
         position = (self.seed, epoch, number, i)
-        mask = self._mask(volume, i, kspace, position)
-        maps = self.maps(volume, i, kspace, mask)
+        kspace, maps, mask = self._finite(volume, i, lambda volume, j: self._measured(volume, j, position))
         problem = problem_of(kspace, maps, mask, self.scaling)
         image = combine(kspace, maps) / np.float32(problem.scale) if self.images else problem.zero_filled
         maximum = self._maximum(number) / problem.scale if self.metadata else 0.0
@@ -130,31 +131,50 @@ class _Stream:
         volume = self.index.volumes[number]
         return volume.coils or 1, volume.height, volume.width
 
-    def check_first_slice(self) -> None:
-        """Refuse images of k-space that is undersampled: they would equal the inputs."""
-        volume = self.index.volumes[self.samples[0][0]]
-        kspace = self._kspace(volume, volume.slices // 2)
-        gaps = volume.mask is not None and not volume.mask.all() and not kspace[..., ~volume.mask].any()
-        if self.images and (volume.undersampled or gaps):
-            raise DataError(f'{volume.name}: its k-space is undersampled, so there is no image to compare with. Use '
-                            'target="none" for unsupervised training, or reconstruct.')
+    def check_volumes(self) -> None:
+        """Look at the maps' headers and the middle slice of every volume: refuse images of k-space that is undersampled, for
+        they would equal the inputs, and warn of columns of zeros.
+        """
+        for number in sorted({number for number, _ in self.samples}):
+            volume = self.index.volumes[number]
+            self.maps.check(volume)
+            middle = volume.slices // 2
+            kspace, own = self._finite(volume, middle, lambda v, j: (_with_coils(self.reader.kspace(v, j)), self._own_mask(v, j)))
+            measured = np.broadcast_to(True if own is None else own, kspace.shape[-2:])
+            gaps = not measured.all() and not kspace[..., ~measured].any()
+            if self.images and kspace.any() and (volume.undersampled or gaps):
+                raise DataError(f"{volume.name}: its k-space is undersampled, so there is no image to compare with. Train "
+                                'without images (target="none", --set supervised=false), or reconstruct.')
+            fraction = sampled_fraction(kspace)
+            if own is None and not volume.undersampled and 0 < fraction < MEASURED:
+                warnings.warn(f"{volume.name}, slice {middle}: {fraction:.0%} of the k-space columns are measured, the others "
+                              "are zero: the data are already undersampled, and a mask on top leaves even less.", stacklevel=4)
+
+    def _measured(self, volume: Volume, i: int, position: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """k-space, coil maps and mask of one slice."""
+        kspace = _with_coils(self.reader.kspace(volume, i))
+        mask = self._own_mask(volume, i)
+        if mask is None:
+            known = volume.undersampled
+            mask = measured_columns(kspace) if known else self.masking.draw(volume.width, volume.name, position)
+        return kspace, self.maps(volume, i, kspace, mask), mask
 
     def _kspace(self, volume: Volume, i: int) -> np.ndarray:
-        kspace = self._finite(volume, i, self.reader.kspace)
-        return kspace if kspace.ndim == 3 else kspace[None]
+        return _with_coils(self._finite(volume, i, self.reader.kspace))
 
-    def _mask(self, volume: Volume, i: int, kspace: np.ndarray, position: tuple[int, ...]) -> np.ndarray:
-        if "masks" in volume.extra_keys:
-            return self.reader.sampling_mask(volume, i)
-        if volume.undersampled:
-            return measured_columns(kspace)
-        return self.masking.draw(volume.width, volume.name, position) if volume.mask is None else volume.mask
+    def _own_mask(self, volume: Volume, i: int) -> np.ndarray | None:
+        """The file's mask for a slice, if it has one."""
+        return self.reader.sampling_mask(volume, i) if "masks" in volume.extra_keys else volume.mask
 
     def _maximum(self, number: int) -> float:
         if number not in self._maxima:
             volume = self.index.volumes[number]
             self._maxima[number] = max(float(rss(ifft2c(self._kspace(volume, i))).max()) for i in range(volume.slices))
         return self._maxima[number]
+
+
+def _with_coils(kspace: np.ndarray) -> np.ndarray:
+    return kspace if kspace.ndim == 3 else kspace[None]
 
 
 def _pipeline(stream: _Stream, batch_size: int, drop_remainder: bool) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import DataError, UsageError
 from ...hdf5 import shown
 from ...transforms import reduce_by_four
-from ..batching import count_batches, elements
+from ..batching import check_nan, count_batches, elements
 from ..memory import check_slices_fit
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
@@ -168,5 +168,4 @@ def _check_arguments(batch_size: Any, patch: Any, seed: Any, nan: str) -> None:
             raise UsageError(f"The {name} must be a whole number of at least {least}, received {value!r}.")
     if patch is not None and patch % FACTOR:
         raise UsageError(f"The patch must be a multiple of {FACTOR}, received {patch}.")
-    if nan not in ("skip", "refuse", "zero"):
-        raise UsageError(f"nan must be skip, refuse or zero, received {nan!r}.")
+    check_nan(nan)
