@@ -96,10 +96,32 @@ def test_zero_filled_of_combined_coils_equals_the_baseline(capsys, folder, tmp_p
     np.testing.assert_allclose([base["psnr"], base["ssim"]], [own["psnr"], own["ssim"]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("model", ["single", "rss"])
+def test_the_files_own_masks_of_points_are_applied(capsys, tmp_path, model):
+    """As the baseline's are, so that doing nothing scores the same twice; and in training pairs."""
+    _, kspace = coils(tmp_path / "a.h5")
+    masks = np.minimum(np.eye(48, 40) + (abs(np.arange(40) - 20) < 5), 1) * np.ones((2, 1, 1))
+    images = rss(ifft2c(kspace)).astype("f4")
+    if model == "single":
+        kspace, images = kspace[:, 0], np.abs(ifft2c(kspace[:, 0])).astype("f4")
+    coils(tmp_path / "in" / "a.h5", kspace=kspace, masks=masks, reconstruction_rss=images)
+    more = {} if model == "single" else {"combine": "rss"}
+    words = ("reconstruct", tmp_path / "in", tmp_path / "out", "--model", "zero_filled")
+    made = call(capsys, *words, *(x for k, v in more.items() for x in (f"--{k}", v)))
+    assert made.code == 0 and "own masks" in made.err, made.err
+    base, own = call(capsys, "evaluate", tmp_path / "out", "--target", tmp_path / "in", "--json").json()["mean"]
+    assert own["psnr"] == pytest.approx(base["psnr"], rel=1e-5)
+    image, _, facts = next(iter(create_paired_dataset(tmp_path / "in", target="reconstruction_rss", metadata=True, **more)))
+    measured = ifft2c(np.where(masks[:, None] > 0, kspace, 0)) if more else np.abs(ifft2c(np.where(masks > 0, kspace, 0)))
+    expected = rss(measured) if more else measured
+    scale = np.asarray(facts["scale"])[:, None, None]
+    np.testing.assert_allclose(image[..., 0] * scale, expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
 def test_row_36_refused_without_it_and_where_it_has_no_meaning(capsys, folder, tmp_path):
     words = ("train", "--data", folder, "--out", tmp_path / "run", "--target", "kspace")
     refused = call(capsys, *words, "--model", "unet_gan")
-    assert refused.code == 3 and "4 coils" in refused.err and "--combine rss" in refused.err and "cg_sense, modl" in refused.err
+    assert refused.code == 3 and "(4 coils)" in refused.err and "--combine rss" in refused.err and "cg_sense, modl" in refused.err
     for command in ((*words, "--model", "modl"), ("reconstruct", folder, tmp_path / "out", "--model", "cg_sense")):
         useless = call(capsys, *command, "--combine", "rss")
         assert useless.code == 2 and "--combine is for networks on magnitudes" in useless.err

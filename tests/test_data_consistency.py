@@ -154,6 +154,11 @@ class TestUnrolled:
     (lambda: unrolled.MoDL(num_unrolls=0), "num_unrolls"), (lambda: unrolled.DeepBasisPursuit(num_admm=1.5), "num_admm"),
     (lambda: unrolled.DeepBasisPursuit(stdev=-0.1), "stdev"), (lambda: unrolled.DeepBasisPursuit(epsilon_rule="x"), "sample"),
     (lambda: unrolled.CGSense()({"kspace": tf.zeros((1, 2, 4, 4), tf.complex64)}), "mask"),
+    (lambda: unrolled.CGSense()({"kspace": tf.zeros((1, 2, 4, 4), tf.complex64), "mask": tf.zeros((1, 4, 4)),
+                                 "sens_maps": tf.zeros((1, 3, 4, 4), tf.complex64)}), r"\(1, 3, 4, 4\) for k-space \(1, 2"),
+    (lambda: with_data_consistency(tiny.image_to_image((8, 8, 1)), multiple=0), "multiple"),
+    (lambda: with_data_consistency(unrolled.unet_denoiser(2, 2))({
+        "kspace": tf.zeros((1, 5, 4), tf.complex64), "mask": tf.ones((1, 5, 4))}), "give `multiple`"),
     (lambda: unrolled.CGSense()({"kspace": tf.zeros((1, 2, 4, 4), tf.complex64), "mask": tf.zeros((1, 4, 4))}), "sens_maps"),
 ])
 def test_what_is_refused(call, message):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from cli_tools import call
 from test_coil_maps import phantom
 
+from tfrecon import create
 from tfrecon.data import EpochClock, create_paired_dataset
 from tfrecon.errors import DataError, UsageError
 from tfrecon.physics import ifft2c, rss
@@ -142,7 +143,7 @@ def test_rows_28_29_37_maps_and_masks_that_do_not_fit(tmp_path, datasets, how, m
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"target": "reconstruction_rss"}, "kspace or none"), ({"batch_size": 0}, "at least 1"),
+    ({"target": "reconstruction_rss"}, "kspace or none"), ({"batch_size": 0}, "at least 1"), ({"nan": "foo"}, "skip, refuse"),
     ({"coil_maps": "walsh"}, "espirit"),
     ({"scaling": "symmetric"}, "zero_filled_max or none"), ({"accelerations": 0.5}, "at least 1"),
 ])
@@ -197,6 +198,94 @@ def test_trained_models_resume_and_reconstruct(capsys, folder, tmp_path, model):
     made = call(capsys, "reconstruct", folder, tmp_path / "out", "--model", model, "--weights", weights)
     assert made.code == 0, made.err
     assert "3 volumes reconstructed" in made.out
+
+
+@pytest.mark.parametrize("model, preset, more", [
+    ("modl", "published", ("--set", "features=4", "--set", "num_unrolls=1")),
+    ("deep_basis_pursuit", "seed", ("--set", "width=2", "--set", "num_unrolls=1")),
+])
+def test_weights_of_another_preset_are_used_as_their_card_says(capsys, tmp_path, model, preset, more):
+    """Nothing of the default preset comes in; and the U-Net takes sizes that are no multiples of 8."""
+    for name in ("train/a.h5", "val/b.h5"):
+        coils(tmp_path / name, 4, 1, 45, 38)
+    words = ("--set", "cg_max_iter=2", *more, "--epochs", "1", "--out", tmp_path / "run")
+    trained = call(capsys, "train", "--data", tmp_path / "train", "--validation", tmp_path / "val", "--model", model, "--preset",
+                   preset, *words)
+    assert trained.code == 0, trained.err
+    made = call(capsys, "reconstruct", tmp_path / "val", tmp_path / "out", "--model", model, "--weights",
+                tmp_path / "run" / "generator.weights.h5")
+    assert made.code == 0, made.err
+
+
+def test_foreign_weights_are_used_with_a_preset(capsys, tmp_path):
+    coils(tmp_path / "in" / "a.h5")
+    model = create("modl", preset="published").model
+    np.savez(tmp_path / "foreign.npz", **{v.path: np.asarray(v) for v in model.weights})
+    words = ("reconstruct", tmp_path / "in", tmp_path / "out", "--model", "modl", "--weights", tmp_path / "foreign.npz")
+    assert call(capsys, *words).code == 4
+    made = call(capsys, *words, "--preset", "published")
+    assert made.code == 0, made.err
+
+
+def test_undersampled_data_train_without_images(capsys, tmp_path):
+    _, kspace = coils(tmp_path / "val" / "b.h5")
+    mask = (np.arange(40) % 3 == 0) | (abs(np.arange(40) - 20) < 7)
+    (tmp_path / "train").mkdir()
+    with h5py.File(tmp_path / "train" / "a.h5", "w") as file:
+        file["kspace_4af"] = np.where(mask, kspace, 0)
+    words = ("train", "--data", tmp_path / "train", "--validation", tmp_path / "val", "--model", "modl", "--preset", "small",
+             *TINY, "--epochs", "1", "--out", tmp_path / "run")
+    refused = call(capsys, *words)
+    assert refused.code == 3 and "supervised=false" in refused.err
+    trained = call(capsys, *words, "--set", "supervised=false")
+    assert trained.code == 0, trained.err
+    wrong = call(capsys, *words, "--target", "reconstruction_rss", "--overwrite")
+    assert wrong.code == 2 and "kspace or none" in wrong.err
+
+
+@pytest.mark.parametrize("spoiled", ["sens_maps", "kspace"])
+def test_maps_and_masks_follow_the_slice_that_takes_anothers_place(tmp_path, spoiled):
+    """A neighbour's k-space with the maps of its own slice, whichever of the two was not finite."""
+    maps, kspace = coils(tmp_path / "a.h5", slices=2)
+    own = np.stack([maps[0], maps[1] * np.exp(1j)]).astype(np.complex64)
+    masks = np.stack([np.ones((48, 40)), np.eye(48, 40) + (np.arange(40) > 9)])
+    arrays = {"sens_maps": own, "kspace": np.stack([kspace[0], kspace[0]])}
+    arrays[spoiled] = arrays[spoiled].copy()
+    arrays[spoiled][1, 2, 3, 4] = np.nan
+    coils(tmp_path / "a.h5", **arrays, masks=np.minimum(masks, 1))
+    (one, image), (two, again) = create_paired_dataset(tmp_path, "multicoil", 1)
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+    np.testing.assert_array_equal(image, again)
+
+
+def test_every_volume_is_looked_at_before_training(tmp_path):
+    """Not the first alone: images of undersampled k-space would equal the inputs."""
+    _, kspace = coils(tmp_path / "a.h5")
+    mask = (np.arange(40) % 3 == 0) | (abs(np.arange(40) - 20) < 7)
+    points = np.broadcast_to(np.eye(48, 40) + (abs(np.arange(40) - 20) < 7) > 0, (2, 48, 40))
+    (tmp_path / "b").mkdir()
+    for change in ({"kspace": np.where(mask, kspace, 0), "mask": mask},
+                   {"kspace": np.where(points[:, None], kspace, 0), "masks": points.astype("f4")}):
+        coils(tmp_path / "b" / "z.h5", **change)
+        with pytest.raises(DataError, match=r"z\.h5: its k-space is undersampled"):
+            create_paired_dataset(tmp_path, "multicoil")
+    (tmp_path / "b" / "z.h5").rename(tmp_path / "b" / "z.txt")
+    coils(tmp_path / "c" / "z.h5", sens_maps=np.ones((2, 3, 48, 40), "c8"))
+    with pytest.raises(DataError, match=r"z\.h5: sens_maps has the shape"):
+        create_paired_dataset(tmp_path, "multicoil")
+    (tmp_path / "c" / "z.h5").unlink()
+    coils(tmp_path / "d" / "z.h5", kspace=np.where(mask, kspace, 0))
+    with pytest.warns(UserWarning, match=r"z\.h5, slice 1: .*already undersampled"):
+        create_paired_dataset(tmp_path, "multicoil")
+
+
+def test_empty_slices_need_no_maps(tmp_path):
+    maps, kspace = coils(tmp_path / "a.h5")
+    maps[0], kspace[0] = 0, 0
+    coils(tmp_path / "a.h5", kspace=kspace, sens_maps=maps)
+    (inputs, image), _ = create_paired_dataset(tmp_path, "multicoil", 1)
+    assert not np.any(image) and np.isfinite(inputs["sens_maps"]).all()
 
 
 def test_multicoil_models_take_whole_frames(capsys, folder, tmp_path):

@@ -112,6 +112,28 @@ def test_deepinpy_vector_operations(flow):
     np.testing.assert_allclose(np.mean(nrmse(case["in_a"], tf.constant(case["in_b"]))), case["out_nrmse"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_nan_in_one_sample_stays_there(unrolled):
+    """It neither stops the others nor passes for convergence."""
+    b = np.ones((2, 3), np.float32)
+    b[0, 1] = np.nan
+    x, count = conjugate_gradient(lambda v: 2.0 * v, b, max_iter=4, eps=1e-3, unrolled=unrolled)
+    np.testing.assert_allclose(x[1], 0.5)
+    assert np.isnan(x[0]).all() and int(count) == 4
+    alone, _ = conjugate_gradient(lambda v: 2.0 * v, b[:1], max_iter=4, eps=1e-3, unrolled=unrolled)
+    assert np.isnan(alone).all()
+
+
+@pytest.mark.parametrize("function", [
+    lambda: conjugate_gradient(lambda v: v, np.ones((1, 2)), max_iter="ten"),
+    lambda: conjugate_gradient(lambda v: v, np.ones((1, 2)), eps="x"),
+    lambda: project_onto_ball(np.ones((1, 2)), -1.0),
+])
+def test_numbers_out_of_range(function):
+    with pytest.raises(UsageError, match="at least 0"):
+        function()
+
+
 def test_ball_leaves_what_is_inside_and_has_finite_gradients_at_its_centre():
     x = tf.constant([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     with tf.GradientTape() as tape:

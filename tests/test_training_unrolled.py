@@ -185,3 +185,31 @@ def test_without_images_only_unsupervised_training_goes():
         small("modl").fit(data, verbose=0)
     with pytest.raises(UsageError, match="full images"):
         small("modl").evaluate(data, verbose=0)
+
+
+@EVERY
+def test_exported_with_complex_numbers_as_channels(name, tmp_path):
+    """Also a model that was never called."""
+    trainer, (inputs, _) = small(name), batch(2)
+    trainer.export(tmp_path / "export", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "export")
+    real = {key: np.stack([x.real, x.imag], -1) if np.iscomplexobj(x) else x for key, x in inputs.items()}
+    expected = np.asarray(trainer(inputs))
+    np.testing.assert_allclose(np.asarray(loaded.serve(real)) @ [1, 1j], expected, atol=1e-5 * np.abs(expected).max())
+
+
+@EVERY
+def test_what_was_not_measured_does_not_matter(name):
+    """Not even NaN; where it was measured, NaN stays in its sample."""
+    model, (inputs, _) = MODELS[name](), batch(2)
+    spoiled = dict(inputs, kspace=np.where(inputs["mask"][:, None] > 0, inputs["kspace"], np.nan))
+    np.testing.assert_array_equal(model(spoiled), model(inputs))
+    spoiled["kspace"][0, 0, 0, np.flatnonzero(inputs["mask"][0, 0])[0]] = np.nan
+    result = np.asarray(model(spoiled))
+    assert np.isnan(result[0]).any() and np.isfinite(result[1]).all()
+
+
+@pytest.mark.parametrize("options", [{"cg_max_iter": -1}, {"cg_max_iter": 2.5}, {"cg_eps": -1}, {"multiple": 0}])
+def test_settings_out_of_range(options):
+    with pytest.raises(UsageError, match="at least"):
+        unrolled.MoDL(unrolled.cnn_denoiser(2, 3), **options)

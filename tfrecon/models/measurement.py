@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..errors import UsageError
-from ..physics.operators import Fourier, LinearOperator, Mask, Sense
+from ..physics.operators import Fourier, LinearOperator, Mask, Sense, fits
 
 
 def measured_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +44,11 @@ def measurement(inputs: Mapping[str, Any], centered: bool) -> LinearOperator:
     missing = {"kspace", "mask"} - set(inputs)
     if missing:
         raise UsageError(f"A reconstruction takes kspace, mask and sens_maps by name; missing: {sorted(missing)}.")
-    if inputs.get("sens_maps") is not None:
+    if (maps := inputs.get("sens_maps")) is not None:
+        kspace = tuple(inputs["kspace"].shape)
+        if len(maps.shape) not in (4, 5) or not fits(maps.shape[-3:], kspace[1:]):
+            raise UsageError(f"The coil maps must have the k-space's coils, height and width, received {tuple(maps.shape)} for "
+                             f"k-space {kspace}.")
         return Sense(inputs["sens_maps"], inputs["mask"], centered)
     shape = inputs["kspace"].shape
     if len(shape) != 3:
