@@ -6,9 +6,9 @@ RAW holds, under the folder names of the table in benchmarks/README.md, the file
 
   singlecoil/           TRUE single-coil k-space of an axial T2 brain
   multicoil/            TRUE multi-coil k-space of three brains, one slice each (8, 8 and 16 coils)
-  derived_coils/train,  multi-coil volumes DERIVED from magnitude images (another brain, hearts; a knee): image x smooth phase
-    val/                x eight invented coils + noise, then FFT, 256x256; the *_points volumes are half as large and hold
-                        variable-density masks of single points, 4x, 6x and 8x in turn
+  derived_coils/train,  multi-coil volumes DERIVED from magnitude images (another brain, hearts; a knee), 128x128: image x
+    val/                smooth phase x eight invented coils + noise, then FFT; the *_points volumes hold variable-density masks
+                        of single points, 4x, 6x and 8x in turn
   derived/train, val/   volumes DERIVED from cardiac magnitude images: image x smooth phase + noise, then FFT; one file per
                         person where persons are known, attribute derived=True. Good for training, never for claims.
   superres/train, val/  magnitude images, 320x320 or padded to it: a brain and a knee to train on, another knee to judge
@@ -105,11 +105,12 @@ def write_multicoil(raw: Path, out: Path) -> None:
         write(out / "multicoil" / f"{name}.h5", patient, "AXT1", kspace[None])
 
 
-def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8, noise: float = 0.01) -> np.ndarray:
+def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8) -> np.ndarray:
     """Multi-coil k-space of magnitude images in 0..1: invented phase, smooth coils around the field, complex noise."""
     rng = np.random.default_rng(seed)
     result = []
-    for image in images:
+    for number, image in enumerate(images):
+        noise = (0.01, 0.003, 0.001)[number % 3]
         y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij")
         angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(coils) / coils
         width = rng.uniform(0.7, 1.2)
@@ -121,20 +122,23 @@ def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8, noise: fl
 
 
 def write_derived_coils(raw: Path, out: Path) -> None:
+    """Half the size of the originals, which are interpolated: pixels as sharp as in true k-space. Every volume twice, for masks
+    of columns and with masks of points; noise of three strengths in turn.
+    """
     import nibabel
     import pydicom
 
     brain = np.moveaxis(np.asanyarray(nibabel.load(raw / "flair_brain_nifti" / "t2.nii.gz").dataobj), -1, 0)[3:-3]
     knee = pydicom.dcmread(raw / "moveknee_mr_dicom" / "MOVEKNEE.dcm").pixel_array[::3]
-    hearts = [frame for frame in (cardiac_frame(raw, n) for n in range(24, 40)) if frame is not None]
+    hearts = [frame for frame in (cardiac_frame(raw, n) for n in range(1, 69, 2)) if frame is not None]
     for number, (name, images) in enumerate((("flair", brain), ("moveknee", knee), ("hearts", hearts))):
         largest = max(image.max() for image in images)
-        cut = [crop_or_pad(np.float32(image / largest)[None], (256, 256))[0] for image in images]
+        half = [resize_area(crop_or_pad(np.float32(image / largest)[None], (256, 256))[0], 0.5) for image in images]
         folder = out / "derived_coils" / ("val" if name == "moveknee" else "train")
-        write(folder / f"{name}.h5", name, "DERIVED", derived_coils(cut, number), derived=True)
-        half = [resize_area(image, 0.5) for image in cut]
         masks = np.stack([variable_density_mask((128, 128), (4, 6, 8)[i % 3], seed=i) for i in range(len(half))])
-        write(folder / f"{name}_points.h5", name, "DERIVED", derived_coils(half, number + 10), derived=True, masks=masks)
+        for kind, more in (("columns", {}), ("points", {"masks": masks})):
+            kspace = derived_coils(half, number + 10 * len(more))
+            write(folder / f"{name}_{kind}.h5", name, "DERIVED", kspace, derived=True, **more)
 
 
 def write_images(path: Path, patient: str, images: np.ndarray, largest: float) -> None:
