@@ -61,7 +61,7 @@ def test_rows_4_15_16_17_26_38_74_a_run_over_odd_slices(capsys, caplog, data, tm
 
 def test_row_16_a_black_validation_volume_says_nothing(capsys, data, tmp_path):
     import tfrecon
-    from tfrecon.cli.train import baseline_ssim
+    from tfrecon.cli.baseline import baseline_ssim
 
     both = tmp_path / "validation"
     volume(both / "d.h5", images=disc(2, 36, 32, 5))
@@ -87,7 +87,7 @@ def test_row_15_a_volume_without_a_finite_slice_stops_the_run_with_its_name(caps
     ({"reconstruction_esc": None}, "row 5: looks like a test split: no target; use reconstruct, not train"),
     ({"reconstruction_esc": np.ones((1, 8, 8))}, "row 39: has 1 slices, the k-space 2"),
     ({"mask": np.ones(7)}, "row 28: has width 7"), ({"mask": np.zeros(20)}, "row 30: all zeros"),
-    ({"kspace": np.ones((2, 3, 24, 20), "c8")}, "row 36: has 3 coils"),
+    ({"kspace": np.ones((2, 3, 24, 20), "c8")}, "row 36: has a coil axis (3 coils)"),
 ])
 def test_rows_5_28_30_36_39_nothing_to_train_on(capsys, tmp_path, change, fragment):
     volumes(tmp_path / "data", **change)

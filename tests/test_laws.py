@@ -132,6 +132,10 @@ def test_public_names_and_least_arguments():
         models.unrolled.MoDL: {"num_unrolls": 4, "cg_start": "previous"},
         models.unrolled.DeepBasisPursuit: {"num_unrolls": 4, "num_admm": 2, "stdev": 0.0},
         training.UnrolledRecon: {"supervised": True},
+        models.spline_flow.spline_flow_model: {
+            "image_shape": (80, 64, 1), "levels": 4, "steps_per_level": 10, "hidden_channels": 612, "num_bins": 12,
+            "tail_bound": 1.0, "num_bits": 4, "multi_scale": True, "conditioner": "convnet"},
+        training.SplineFlowTrainer: {"flow": None},
         losses.PerceptualLoss: {"backbone": "vgg19", "layer": "block3_conv3", "pre_activation": False, "distance": "mse",
                                 "preprocess": None, "weights": "imagenet"},
         losses.gradient_penalty: {"weight": 10.0, "norm": "pixel", **dict.fromkeys(
@@ -144,7 +148,7 @@ def test_public_names_and_least_arguments():
         assert list(inspect.signature(function).parameters)[:2] == ["target", "prediction"]
     assert callable(physics.fft2c) and callable(physics.ifft2c) and callable(transforms.center_crop)
     names = {"zero_filled", "unet_gan", "deblurgan_mri", "ct_deblur", "srrescycgan", "srresdnet", "cg_sense", "modl",
-             "deep_basis_pursuit"}
+             "deep_basis_pursuit", "spline_flow"}
     assert names <= set(tfrecon.list_models())
 
 

@@ -32,6 +32,7 @@ LAYERS = [
     (layers.RowwiseInstanceNormalization, {"epsilon": 1e-4}, [(2, 5, 4, 3)]),
     (layers.MaximumPReLU, {}, [(2, 5, 4, 3)]),
     (layers.WinogradConv2D, {"filters": 3, "padding": "same", "activation": "relu"}, [(2, 5, 7, 2)]),
+    (layers.WinogradRowsConv2D, {"filters": 3, "kernel_width": 3, "activation": "relu"}, [(2, 11, 7, 2)]),
     (layers.BilinearUpSampling2D, {"scale": 3}, [(2, 5, 4, 3)]),
     (layers.WeightNormConv2D, {"filters": 3, "kernel_size": 3, "padding": "same", "transposed": True}, [(2, 5, 4, 2)]),
     (layers.ChannelPReLU, {"initial_slope": 0.1}, [(2, 5, 4, 3)]),
@@ -41,7 +42,8 @@ LAYERS = [
     (layers.KeepLargest, {"count": 7}, [(2, 5, 4, 3)]),
     (layers.UnusedScalar, {"weight_name": "l2lam"}, [(2, 5, 4, 3)]),
 ]
-ELSEWHERE = {"DataConsistency"}  # complex inputs by name: tests/test_data_consistency.py
+# Complex inputs by name: tests/test_data_consistency.py; two outputs and an inverse: tests/test_flow_layers.py.
+ELSEWHERE = {"DataConsistency", "ActNorm", "CentreLevels", "Conv1x1LU", "FlowStep", "RationalQuadraticCoupling", "Squeeze"}
 
 
 @pytest.mark.parametrize("cls, config, shapes", LAYERS, ids=lambda x: getattr(x, "__name__", None))

@@ -83,7 +83,7 @@ def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str
 
     from ..files import write_json
     from ..training import cross_validate
-    from .train import baseline_ssim
+    from .baseline import baseline_ssim
 
     arguments, done = task.arguments, out / "series.json"
     series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}

@@ -69,6 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     record = record_of(arguments.model)
     card = check_weights(arguments)
+    if record.task == "pictures":
+        raise UsageError(f"{record.name} is a prior, not a reconstruction: solve with it in Python, by "
+                         "tfrecon.reconstruction.flow_prior.solve_with_flow.")
     prepare = {"masked": _volumes, "blur": _images, "superres": _small, "multicoil": _coils}[record.task]
     if arguments.combine and (record.task != "masked" or arguments.data_consistency):
         raise UsageError("--combine is for networks on magnitudes, without --data-consistency, which knows the coils; received "

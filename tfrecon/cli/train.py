@@ -47,12 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     result["skipped"] = {s.name: s.reason for s in skipped}
     if arguments.json:
         print_json(result)
-    elif "best_val_ssim" not in result:
+    elif "best_epoch" not in result:
         print(f"no epoch was completed; the state is in {out / 'checkpoint'}")
     else:
-        print(f"best val_ssim {result['best_val_ssim']:.4f} in epoch {result['best_epoch']}, {task.baseline} "
-              f"{result['baseline_ssim']:.4f}; weights: {result['weights']}")
-        if result["best_val_ssim"] <= result["baseline_ssim"]:
+        best, baseline = result[f"best_val_{task.metric}"], result[f"baseline_{task.metric}"]
+        print(f"best val_{task.metric} {best:.4f} in epoch {result['best_epoch']}, {task.baseline} {baseline:.4f}; weights: "
+              f"{result['weights']}")
+        if not task.is_better(best, baseline):
             say(f"warning: the network is not better than the {task.baseline} images; do not use it")
     return 3 if skipped else 0
 
@@ -79,7 +80,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     validation_data = task.dataset(validation, False, side)
     options = build_options(task, side)
     trainer = build_trainer(task, options, int(train_data.cardinality()))
-    baseline = baseline_ssim(validation_data, trainer.magnitude_of, task.do_nothing)
+    baseline = task.baseline_value(trainer, validation_data)
     _announce(task, train, validation, baseline)
     card = _card(task, options)
     callbacks = build_callbacks(task, out, trainer, validation_data)
@@ -93,36 +94,19 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     limit = math.inf if arguments.time_limit is None else 60 * arguments.time_limit
     history = fit_resumable(
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, callbacks,
-        (task.baseline, baseline), limit - (time.monotonic() - began),
+        (task.baseline, baseline), limit - (time.monotonic() - began), f"val_{task.metric}", task.lower_is_better,
     )
-    result = {"epochs": len(history), "baseline_ssim": baseline, "seconds": round(time.monotonic() - began, 1)}
+    result = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": round(time.monotonic() - began, 1)}
     if len(history) < arguments.epochs:
         say(f"the time is over after {len(history)} of {arguments.epochs} epochs; --resume goes on")
     if history:
         save_figure(curves({k: [h[k] for h in history] for k in history[0] if k != "epoch"}), out / "curves.png")
-        top = max(history, key=lambda h: h["val_ssim"])
-        result.update(best_val_ssim=top["val_ssim"], best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
+        score = f"val_{task.metric}"
+        top = (min if task.lower_is_better else max)(history, key=lambda h: h[score])
+        result.update({f"best_{score}": top[score]}, best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
     write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, **result)
     return result
-
-
-def baseline_ssim(dataset: Any, magnitude: Any = lambda images: images, do_nothing: Any = lambda images: images) -> float:
-    """Mean SSIM of the inputs themselves, or what `do_nothing` makes of them, over the slices of a dataset with data ranges;
-    empty volumes do not count.
-    """
-    import numpy as np
-
-    from ..errors import DataError
-    from ..losses import ssim_per_image
-
-    scores: list[float] = []
-    for image, target, facts in dataset:
-        found = np.asarray(ssim_per_image(magnitude(target), magnitude(do_nothing(image)), facts["data_range"]))
-        scores += found[facts["data_range"].numpy() > 0].tolist()
-    if not scores:
-        raise DataError("Every target of the validation data is zero everywhere; nothing can be judged. Give other data.")
-    return float(np.mean(scores))
 
 
 def _parts(task: Task) -> tuple[Part, Part, list]:
@@ -168,7 +152,7 @@ def _announce(task: Task, train: Part, validation: Part, baseline: float) -> Non
         if len(sizes) > 1:
             listing = ", ".join(f"{h}x{w} ({n} slices)" for (h, w), n in sizes.items())
             say(f"{name}: images of several sizes, in batches of their own: {listing}")
-    say(f"{task.baseline} val_ssim {baseline:.4f}: the number to beat")
+    say(f"{task.baseline} val_{task.metric} {baseline:.4f}: the number to beat")
 
 
 def _card(task: Task, options: dict[str, Any]) -> dict[str, Any]:

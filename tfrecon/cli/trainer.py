@@ -74,11 +74,10 @@ def build_callbacks(task: Task, out: Path, trainer: Any, validation: Any) -> lis
 
     from ..training.recipes import GeneratorFirst, SaveEveryEpoch
     from ..weights import save_legacy_weights
-    from .strips import Strips
 
     arguments = task.arguments
     logs = out / "tensorboard" if arguments.tensorboard else None
-    chosen: list[Any] = [Strips(out, validation, logs, task.picture)]
+    chosen: list[Any] = [task.strips(out, trainer, validation, logs)]
     if arguments.generator_first:
         chosen.append(GeneratorFirst(arguments.generator_first))
     if arguments.keep_epochs:

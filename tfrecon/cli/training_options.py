@@ -36,6 +36,7 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
                         help="factor of the learning rate after every epoch (1: constant, as the original)")
     parser.add_argument("--linear-decay", type=count, nargs=2, metavar=("N", "M"),
                         help="constant for N epochs, then falling over M (150 150: the CT original)")
+    parser.add_argument("--cosine", type=count, metavar="N", help="falling to nothing over N epochs by a cosine (the flow's)")
     parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
     parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
     parser.add_argument("--content", choices=CONTENTS, help="content loss of the DeblurGANs (the preset's)")
@@ -92,7 +93,7 @@ def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def learning_rate(arguments: argparse.Namespace, record: Any, steps: int) -> Any:
     """The rate given or the preset's; with --decay it falls by a factor after every epoch of `steps` steps, with
-    --linear-decay it is constant and then falls to nothing, as the CT original's.
+    --linear-decay it is constant and then falls to nothing, as the CT original's, with --cosine it falls from the beginning.
 
     It depends on the step alone, never on the planned number of epochs, so a run can be prolonged.
     """
@@ -101,6 +102,10 @@ def learning_rate(arguments: argparse.Namespace, record: Any, steps: int) -> Any
         from ..training import ConstantThenLinear
 
         return ConstantThenLinear(rate, steps, *arguments.linear_decay)
+    if arguments.cosine:
+        from ..training import CosineToZero
+
+        return CosineToZero(rate, steps * arguments.cosine)
     if arguments.decay == 1.0:
         return rate
     import keras

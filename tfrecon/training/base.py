@@ -30,6 +30,9 @@ class Trainer(keras.Model):
     _range_advice = ('the networks here expect about 1. Use scaling="zero_filled_max", or divide the images yourself and '
                      "keep the factor.")
 
+    def prepare_losses(self) -> None:
+        """Build what a loss owns, so that missing weights are told before the first step; for subclasses."""
+
     def variables_of(self, optimizer_name: str) -> list:
         raise AttributeError(f"{type(self).__name__} does not say which variables {optimizer_name} owns.")
 

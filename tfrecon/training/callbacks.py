@@ -183,24 +183,26 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Calls `save` after every epoch whose monitored value is the largest so far.
+    """Calls `save` after every epoch whose monitored value is the best so far.
 
     Args:
         save: takes a dict with the epoch (counted from 1) and its scores; writes the weights worth keeping.
         history: logs of the epochs before this part of the run, whose best value has to be beaten.
         monitor: key of the epoch's logs.
+        lower: whether the smallest value is the best, not the largest.
     """
 
     def __init__(self, save: Callable[[dict[str, Any]], Any], history: Sequence[Mapping[str, float]] = (),
-                 monitor: str = "val_ssim"):
+                 monitor: str = "val_ssim", lower: bool = False):
         super().__init__()
-        self.save, self.monitor = save, monitor
-        self.best = max((epoch[monitor] for epoch in history if math.isfinite(epoch[monitor])), default=-math.inf)
+        self.save, self.monitor, self.sign = save, monitor, -1.0 if lower else 1.0
+        values = (self.sign * epoch[monitor] for epoch in history)
+        self.best = max((value for value in values if math.isfinite(value)), default=-math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         scores = {k: float(v) for k, v in (logs or {}).items()}
-        if scores[self.monitor] > self.best:
-            self.best = scores[self.monitor]
+        if self.sign * scores[self.monitor] > self.best:
+            self.best = self.sign * scores[self.monitor]
             self.save({"epoch": epoch + 1, "scores": scores})
 
 
@@ -210,7 +212,7 @@ class Progress(keras.callbacks.Callback):
     Args:
         epochs, steps: of the whole run.
         first_epoch, first_batch: where this part of the run begins.
-        baseline: value of `val_ssim` for doing nothing, shown beside the network's, and what it is called.
+        baseline: what doing nothing is called and what it scores, shown beside the network's scores.
     """
 
     def __init__(self, epochs: int, steps: int, first_epoch: int = 0, first_batch: int = 0,

@@ -22,6 +22,8 @@ def fit_resumable(
     callbacks: Sequence[Any] = (),
     baseline: tuple[str, float] | None = None,
     seconds: float = math.inf,
+    monitor: str = "val_ssim",
+    lower: bool = False,
 ) -> list[dict[str, float]]:
     """Train for `epochs` epochs in all, continuing from the state in `folder/checkpoint` if there is one.
 
@@ -35,9 +37,10 @@ def fit_resumable(
         epochs: total number, at least 1.
         folder: of the run.
         clock: the `EpochClock` of `train`.
-        save_best: writes the weights of an epoch that is the best so far by `val_ssim`; takes its number and scores.
+        save_best: writes the weights of an epoch that is the best so far by `monitor`; takes its number and scores.
         callbacks: more callbacks, for the whole run.
-        baseline: what doing nothing is called and its SSIM, for the progress line.
+        baseline: what doing nothing is called and what it scores, for the progress line.
+        monitor, lower: key of the epochs' logs that says which is the best, and whether the smallest is.
         seconds: the time after which the run stops at the end of a step, its state saved.
 
     Returns:
@@ -61,7 +64,7 @@ def fit_resumable(
                 continue
             progress = Progress(epochs, steps, first, first_batch, baseline)
             # The checkpoint comes after what an epoch produces (best weights) and before what may raise.
-            best = KeepBest(save_best, checkpoint.history)
+            best = KeepBest(save_best, checkpoint.history, monitor, lower)
             own = [SetClock(clock), StopOnNaN(first_batch), progress, *callbacks, best, checkpoint, stop]
             trainer.fit(data, validation_data=validation, initial_epoch=first, epochs=last, verbose=0, callbacks=own)
     except OutOfTime:

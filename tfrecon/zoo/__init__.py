@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import UsageError, WeightsError
-from . import coils, ct, mri, superres
+from . import coils, ct, flow, mri, superres
 from .option_types import check_types
 from .record import Record
 
-RECORDS = {record.name: record for record in (*mri.RECORDS, *coils.RECORDS, *superres.RECORDS, *ct.RECORDS)}
+RECORDS = {record.name: record for record in (*mri.RECORDS, *coils.RECORDS, *superres.RECORDS, *ct.RECORDS,
+                                            *flow.RECORDS)}
 
 
 def list_models() -> list[str]:

@@ -13,7 +13,7 @@ class Record:
 
     Attributes:
         name, summary: what it is.
-        task: of `data.create_paired_dataset`: masked, blur, superres or multicoil.
+        task: of `data.create_paired_dataset`: masked, blur, superres or multicoil; or pictures, without pairs.
         make: builds it, compiled, from its options; None for the models without weights.
         fixed: builds the callable that a model without weights is.
         takes: what else, in `models` and `training`, the options beyond those of `make` go to, as "training.SRResCycGAN".

@@ -8,11 +8,13 @@ from .base import Part, Task
 from .blur import BlurTask
 from .coils import CoilTask
 from .masked import MaskedTask
+from .pictures import PicturesTask
 from .superres import SuperresTask
 
 __all__ = ["Part", "Task", "task_of"]
 
-_TASKS = {"masked": MaskedTask, "blur": BlurTask, "superres": SuperresTask, "multicoil": CoilTask}
+_TASKS = {"masked": MaskedTask, "blur": BlurTask, "superres": SuperresTask, "multicoil": CoilTask,
+          "pictures": PicturesTask}
 
 
 def task_of(arguments: argparse.Namespace) -> Task:

@@ -6,6 +6,7 @@ import argparse
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ...data import EpochClock
@@ -47,6 +48,7 @@ class Task(ABC):
     """A task as the commands use it; `arguments` are those of the command, `record` the model's."""
 
     baseline = ""  # what doing nothing is called
+    metric, lower_is_better = "ssim", False  # by which the best epoch is chosen, called val_... in the logs
 
     def __init__(self, arguments: argparse.Namespace, record: Any):
         self.arguments, self.record = arguments, record
@@ -72,6 +74,22 @@ class Task(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """For the card: what the inputs were."""
+
+    def is_better(self, score: float, other: float) -> bool:
+        """Whether the first of two values of `metric` is the better one."""
+        return score < other if self.lower_is_better else score > other
+
+    def baseline_value(self, trainer: Any, validation: Any) -> float:
+        """The metric of doing nothing on validation data."""
+        from ..baseline import baseline_ssim
+
+        return baseline_ssim(validation, trainer.magnitude_of, self.do_nothing)
+
+    def strips(self, out: Path, trainer: Any, validation: Any, logs: Path | None) -> Any:
+        """The callback that writes pictures after every epoch."""
+        from ..strips import Strips
+
+        return Strips(out, validation, logs, self.picture)
 
     def do_nothing(self, image: Any) -> Any:
         """What the baseline makes of a batch of inputs, in the size of the targets."""
