@@ -1,7 +1,7 @@
 """Figures, tables and one-file HTML pages made from numbers and arrays; nothing here knows a model or a file format."""
 
 from .blocks import Code, KeyValues, Picture, Section, Table, Text
-from .figures import comparison, curves, reconstruction_panel, show_slices, strip
+from .figures import comparison, curves, grid, reconstruction_panel, show_slices, strip
 from .html import write_html
 from .images import figure_to_data_uri, save_figure
 from .tables import metrics_html, metrics_markdown, metrics_table, metrics_table_block
@@ -16,6 +16,7 @@ __all__ = [
     "comparison",
     "curves",
     "figure_to_data_uri",
+    "grid",
     "metrics_html",
     "metrics_markdown",
     "metrics_table",

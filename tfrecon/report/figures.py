@@ -153,6 +153,21 @@ def strip(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], titles: Seq
     return figure
 
 
+def grid(images: Mapping[str, np.ndarray]) -> "Figure":
+    """A row for every picture, a column for every method: arrays (pictures, H, W) by name, all in the window 0 to 1."""
+    counts = {len(stack) for stack in images.values()}
+    if len(counts) != 1 or not counts.pop():
+        raise UsageError(f"images: expected as many pictures of every method, at least one, received "
+                         f"{ {name: len(stack) for name, stack in images.items()} }.")
+    rows, shape = len(next(iter(images.values()))), next(iter(images.values())).shape[1:]
+    figure = _figure(1.6 * len(images), 1.6 * rows * shape[0] / shape[1] + 0.4)
+    axes = figure.subplots(rows, len(images), squeeze=False)
+    for column, (name, stack) in enumerate(images.items()):
+        for row, image in enumerate(stack):
+            _picture(axes[row, column], _magnitude(image, name), "" if row else name)
+    return figure
+
+
 def _style(axes: "Axes", title: str, ylabel: str = "") -> None:
     from matplotlib.ticker import MaxNLocator
 

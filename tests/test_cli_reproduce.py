@@ -1,0 +1,77 @@
+"""`tfrecon reproduce flow-vs-dbp`: the problem, the table with doing nothing first, the knee set, misuse."""
+
+import h5py
+import numpy as np
+import pytest
+from cli_tools import call
+from test_pictures import volume
+
+from tfrecon.data import knee_pictures, measured_pictures, prepare_knees
+from tfrecon.errors import DataError
+from tfrecon.physics.operators import Sense
+from tfrecon.weights import save_weights
+from tfrecon.zoo import create
+
+OPTIONS = {"image_shape": (16, 16, 1), "levels": 2, "steps_per_level": 1, "hidden_channels": 4, "num_bins": 4, "num_bits": 4}
+
+
+def test_pictures_are_measured_on_the_flows_scale():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 24, 16)).astype("float32")
+    problem = measured_pictures(pictures, 4, 4, 5, seed=1)
+    np.testing.assert_array_equal(problem.truth, (pictures // 16 + 0.5) / 16)
+    measured = Sense(problem.inputs["sens_maps"], problem.inputs["mask"]).forward(problem.truth.astype("complex64"))
+    np.testing.assert_allclose(problem.inputs["kspace"], measured, atol=1e-5)
+    assert problem.inputs["kspace"].shape == (3, 5, 24, 16)
+    np.testing.assert_allclose((np.abs(problem.inputs["sens_maps"]) ** 2).sum(1), 1, rtol=1e-5)
+    assert 0.2 < problem.inputs["mask"].mean() < 0.3 and np.any(problem.inputs["mask"][0] != problem.inputs["mask"][1])
+
+
+def knees(path):
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file["imgs"] = rng.normal(size=(2, 32, 32)) + 0j
+        file["maps"] = rng.normal(size=(2, 3, 32, 32)) + 0j
+        file["masks"] = (rng.uniform(size=(2, 32, 32)) < 0.4).astype("f8")
+
+
+def test_the_knee_set_keeps_its_maps_and_masks(tmp_path):
+    knees(tmp_path / "raw.h5")
+    with pytest.raises(DataError, match="prepare the knee set first"):
+        knee_pictures(tmp_path / "raw.h5")
+    prepare_knees(tmp_path / "raw.h5", tmp_path / "knees.h5", 4, 0.5, [0, 1])
+    problem = knee_pictures(tmp_path / "knees.h5", [1])
+    with h5py.File(tmp_path / "knees.h5") as file:
+        np.testing.assert_allclose(problem.truth[0], file["imgs"][1], rtol=1e-6)
+        np.testing.assert_allclose(problem.inputs["kspace"][0], file["ksp"][1] * file["masks"][1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for side, count in (("val", 2), ("train", 3)):
+        (tmp_path / side).mkdir()
+        volume(tmp_path / side / f"{side}.h5", count, (32, 32), count)
+    save_weights(create("spline_flow", preset="small", **OPTIONS).flow, tmp_path / "flow.weights.h5",
+                 {"model": "spline_flow", "options": {**OPTIONS, "learning_rate": 1e-3}})
+    return tmp_path
+
+
+def test_one_table_and_one_figure(capsys, files):
+    words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--flow", files / "flow.weights.h5", "--pictures", "2",
+             "--steps", "2", "--epochs", "1", "--flow-rate", "0.05")
+    result = call(capsys, *words, "--data", files / "val", "--out", files / "out", "--json")
+    assert result.code == 0, result.err
+    rows = {row["name"]: row for row in result.json()["rows"]}
+    assert list(rows) == ["zero_filled", "CG-SENSE", "MoDL", "DBP", "flow, norm", "flow, log prob", "flow, both"]
+    assert all(np.isfinite(row["psnr"]) and row["n"] == 2 for row in rows.values())
+    assert rows["CG-SENSE"]["psnr"] > rows["zero_filled"]["psnr"] + 1
+    table = (files / "out" / "table.md").read_text()
+    assert table.index("zero_filled") < table.index("flow, norm") and "not the pictures of the article" in table
+    assert (files / "out" / "figure.png").stat().st_size > 1000 and (files / "out" / "run.json").exists()
+
+
+def test_misuse(capsys, files):
+    words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--data", files / "val", "--out")
+    inside = call(capsys, *words, files / "val" / "out", "--flow", files / "flow.weights.h5")
+    assert inside.code == 2 and "inside the data" in inside.err
+    missing = call(capsys, *words, files / "out", "--flow", files / "none.h5")
+    assert missing.code in (3, 4) and "none.h5" in missing.err and not (files / "out").exists()

@@ -1,0 +1,79 @@
+"""The comparison of the seed's article: a flow prior with three penalties against reconstructions that unroll."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .options import say
+
+UNROLLED = {"MoDL": "modl", "DBP": "deep_basis_pursuit"}
+Method = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+def methods(arguments: argparse.Namespace, flow: Any, training: Any) -> dict[str, Method]:
+    """Name -> inputs to real images (N, H, W), doing nothing first.
+
+    Args:
+        flow: the trained prior. training: `PictureProblem` that the unrolled networks learn on, from its samples alone.
+    """
+    from ..models.unrolled import CGSense
+    from ..reconstruction.flow_prior import PENALTIES
+
+    found: dict[str, Method] = {
+        "zero_filled": lambda inputs: _zero_filled(inputs),
+        "CG-SENSE": lambda inputs: np.abs(CGSense(1e-3, cg_max_iter=20)(inputs)),
+    }
+    for title, name in UNROLLED.items():
+        found[title] = _trained(arguments, name, title, training)
+    for penalty in PENALTIES:
+        found[f"flow, {penalty.replace('_', ' ')}"] = _with_flow(arguments, flow, penalty)
+    return found
+
+
+def scores(truth: np.ndarray, images: np.ndarray) -> dict[str, float]:
+    """Mean PSNR with data range 1 and mean NRMSE |x - truth| / |truth| over the pictures."""
+    difference = (images - truth).reshape(len(truth), -1).astype(np.float64)
+    flat = truth.reshape(len(truth), -1)
+    psnr = -10 * np.log10(np.maximum((difference**2).mean(1), 1e-12))
+    nrmse = np.linalg.norm(difference, axis=1) / np.linalg.norm(flat, axis=1)
+    spread = {f"{name}_sd": float(values.std(ddof=1)) for name, values in (("psnr", psnr), ("nrmse", nrmse)) if len(truth) > 1}
+    return {"psnr": float(psnr.mean()), "nrmse": float(nrmse.mean()), **spread, "n": len(truth)}
+
+
+def _zero_filled(inputs: dict[str, np.ndarray]) -> np.ndarray:
+    from ..physics.operators import Sense
+
+    return np.abs(Sense(inputs["sens_maps"], inputs["mask"]).adjoint(inputs["kspace"]))
+
+
+def _trained(arguments: argparse.Namespace, name: str, title: str, training: Any) -> Method:
+    import keras
+    import tensorflow as tf
+
+    from ..zoo import create
+
+    keras.utils.set_random_seed(arguments.seed)
+    trainer = create(name, preset=arguments.preset, supervised=False, jit_compile=False)
+    data = tf.data.Dataset.from_tensor_slices((training.inputs,)).shuffle(len(training.truth), arguments.seed)
+    say(f"{title}: {arguments.epochs} epochs on the samples of {len(training.truth)} pictures")
+    trainer.fit(data.batch(min(5, len(training.truth)), drop_remainder=True), epochs=arguments.epochs, verbose=0)
+    return lambda inputs: np.abs(trainer.model(inputs))
+
+
+def _with_flow(arguments: argparse.Namespace, flow: Any, penalty: str) -> Method:
+    from ..reconstruction.flow_prior import PENALTIES, FlowPriorSettings, solve_with_flow
+
+    settings = FlowPriorSettings(**PENALTIES[penalty], learning_rate=arguments.flow_rate, steps=arguments.steps,
+                                 starts=arguments.starts, seed=arguments.seed)
+
+    def solve(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        from tqdm import tqdm
+
+        with tqdm(total=settings.steps, desc=f"flow, {penalty}", disable=None) as bar:
+            return np.clip(solve_with_flow(inputs, flow, settings, progress=lambda *_: bar.update()).image, 0, 1)
+
+    return solve
