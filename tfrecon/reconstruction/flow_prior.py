@@ -131,7 +131,7 @@ def solve_with_flow(
 def _objective(inputs: Mapping[str, Any], flow: Any, settings: FlowPriorSettings) -> Callable[[Any], tuple[Any, Any]]:
     """z (M, D) -> (objective (M,), image (M, H, W))."""
     operator = Sense(inputs["sens_maps"], inputs["mask"], settings.centered)
-    measured = tf.constant(inputs["kspace"])
+    measured = tf.convert_to_tensor(inputs["kspace"])
     coils = measured.shape[1] if settings.mean_over_coils else 1
 
     def objective(z: Any) -> tuple[Any, Any]:
