@@ -110,7 +110,7 @@ def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8) -> np.nda
     rng = np.random.default_rng(seed)
     result = []
     for number, image in enumerate(images):
-        noise = (0.01, 0.003, 0.001)[number % 3]
+        noise = (0.02, 0.01, 0.005)[number % 3]
         y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij")
         angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(coils) / coils
         width = rng.uniform(0.7, 1.2)
