@@ -68,6 +68,19 @@ def test_undersampled_coils_have_no_target_to_compute(tmp_path):
         create_paired_dataset(tmp_path / "a.h5", target="kspace", combine="rss", kspace_key="kspace_4af")
 
 
+def test_masks_by_slice_need_a_stored_target_and_follow_their_slice(tmp_path):
+    _, kspace = coils(tmp_path / "a.h5", slices=2)
+    kspace[1, 2, 3, 4] = np.nan
+    masks = np.stack([np.arange(40) % 2 > 0, np.arange(40) % 3 > 0])[:, None] * np.ones((2, 48, 1))
+    coils(tmp_path / "a.h5", kspace=kspace, masks=masks)
+    (one, two), (target, again) = next(iter(create_paired_dataset(tmp_path, combine="rss")))[:2]
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(target, again)
+    coils(tmp_path / "b" / "b.h5", kspace=kspace[:, 0], masks=masks)
+    with pytest.raises(DataError, match="b.h5: it has masks for every slice"):
+        create_paired_dataset(tmp_path / "b", target="kspace")
+
+
 def test_combine_takes_one_of_two_names(folder):
     with pytest.raises(UsageError, match="rss or sense, received 'mean'"):
         create_paired_dataset(folder, combine="mean")

@@ -131,27 +131,28 @@ class SliceStream:
         """K-space, mask, target, crop and the volume's maximum, in the types of `_signature`."""
         number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
-        kspace, target = self._finite_slice(volume, i)
+        kspace, target, read = self._finite_slice(volume, i)
         mask = np.ones(volume.width, bool) if volume.undersampled else volume.mask
         if mask is None:
             mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
         if "masks" in volume.extra_keys:  # of single points too, which the graph's transforms by columns cannot take
-            mask = self.reader.sampling_mask(volume, i)
+            mask = self.reader.sampling_mask(volume, read)
         if self.combining:
-            kspace, mask = self.combining(volume, i, kspace, mask), np.ones(volume.width, bool)
+            kspace, mask = self.combining(volume, read, kspace, mask), np.ones(volume.width, bool)
         elif mask.ndim == 2:
             kspace, mask = np.where(mask, kspace, np.zeros((), kspace.dtype)), np.ones(volume.width, bool)
         maximum = self._maximum(number) if self.metadata else 0.0
         return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
-    def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """K-space, target and number of slice `i` or of the one that takes its place."""
         return self._finite(volume, i, self._read)
 
-    def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray, int]:
         kspace = self.reader.kspace(volume, i)
         if self.computed_target:
-            return kspace, np.zeros((0, 0), np.float32)
-        return kspace, self.reader.target(volume, i) if volume.target_key else self._combined_image(volume, i, kspace)
+            return kspace, np.zeros((0, 0), np.float32), i
+        return kspace, self.reader.target(volume, i) if volume.target_key else self._combined_image(volume, i, kspace), i
 
     def _combined_image(self, volume: Volume, i: int, kspace: np.ndarray) -> np.ndarray:
         return np.abs(ifft2c(self.combining(volume, i, kspace, None)))
@@ -165,7 +166,7 @@ class SliceStream:
 
     def _slice_maximum(self, volume: Volume, i: int) -> float:
         if volume.target_key is None:
-            kspace, target = self._finite_slice(volume, i)
+            kspace, target, _ = self._finite_slice(volume, i)
             image = np.abs(ifft2c(kspace)) if self.computed_target else target
             return float(center_crop(image, output_size(volume)).max())
         try:
@@ -177,8 +178,12 @@ class SliceStream:
 
     def check_first_slice(self) -> None:
         """Warn about what looks wrong in the middle slice of the first volume; refuse a target that equals the input."""
+        for number in {number for number, _ in self.samples} if self.computed_target else ():
+            if "masks" in self.index.volumes[number].extra_keys:
+                raise DataError(f"{self.index.volumes[number].name}: it has masks for every slice, so a target computed from the "
+                                "k-space would be masked too. Name stored images as the target, or remove masks.")
         volume = self.index.volumes[self.samples[0][0]]
-        kspace, target = self._finite_slice(volume, volume.slices // 2)
+        kspace, target, _ = self._finite_slice(volume, volume.slices // 2)
         if volume.target_key is None and _is_masked(volume, kspace):
             raise DataError(
                 f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the input. Name "
@@ -186,9 +191,6 @@ class SliceStream:
             )
         if volume.undersampled or volume.mask is not None:
             return  # known to have gaps, and unlike its target for that reason
-        if self.computed_target and "masks" in volume.extra_keys:
-            raise DataError(f"{volume.name}: it has masks for every slice, so a target computed from the k-space would be masked "
-                            "too. Name stored images as the target, or remove masks.")
         for sentence in examine_slice(kspace, target if volume.target_key else None):
             warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
 

@@ -154,9 +154,10 @@ class _Stream:
         """k-space, coil maps and mask of one slice."""
         kspace = _with_coils(self.reader.kspace(volume, i))
         mask = self._own_mask(volume, i)
-        if mask is None:
-            known = volume.undersampled
-            mask = measured_columns(kspace) if known else self.masking.draw(volume.width, volume.name, position)
+        if mask is None and volume.undersampled:
+            mask = measured_columns(kspace)
+        elif mask is None:
+            mask = self.masking.draw(volume.width, volume.name, position)
         return kspace, self.maps(volume, i, kspace, mask), mask
 
     def _kspace(self, volume: Volume, i: int) -> np.ndarray:
