@@ -14,8 +14,7 @@ from tfrecon.weights import load_weights
 VARIANTS = {"l1": "norm", "logprob": "log_prob", "l1_logprob": "both"}
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant, jit", [*((v, False) for v in VARIANTS), ("l1_logprob", True)])
 def test_the_notebooks_loop(flow, variant, jit):
     case = flow(f"inverse_{variant}")
     meta, maps, mask = case.meta, case["in_maps"][None], case["in_mask"][None]

@@ -25,7 +25,7 @@ class OnValues(SplineFlowTrainer):
         return tf.cast(pictures, self.variable_dtype)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_three_steps_equal_the_original(flow, jit):
     """With the norms started by the first batch, in the same call that takes its gradient."""
     case = flow("flow_train")
