@@ -1,6 +1,6 @@
 """Seconds and peak memory of MoDL, forward and one training step, next to the same loop in plain PyTorch.
 
-    python benchmarks/unrolled_step.py [--repeats 3] [--size 256] [--coils 8] [--features 64]
+    python benchmarks/unrolled_step.py [--repeats 3] [--forward] [--size 256] [--coils 8] [--features 64]
 
 Four unrolls, ten iterations of conjugate gradient, `resnet_denoiser` at its defaults, batch 1. One child at a time: every
 repeat starts each variant afresh; it takes its steps after two that trace and compile. Memory is the child's peak above what
@@ -33,7 +33,7 @@ def main() -> None:
     found: dict[tuple[str, str], list] = {}
     for number in range(arguments.repeats):
         for name in names:
-            for part in ("forward",) if name == FORM else ("forward", "training"):
+            for part in ("forward",) if name == FORM or arguments.forward else ("forward", "training"):
                 environment = MALLOC_ENVIRONMENT | (PASSIVE_WAITING if name == "PyTorch" else {})
                 worker = Worker(__file__, name, f"--part={part}", *options, environment=environment)
                 for _ in range(arguments.steps):
@@ -134,6 +134,7 @@ def _peak() -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--forward", action="store_true", help="the forward pass only")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--coils", type=int, default=8)
     parser.add_argument("--features", type=int, default=64)
