@@ -30,7 +30,7 @@ def _cell(row: Row, column: str) -> str:
     if value is None:
         return "n/a"
     digits = DIGITS.get(column, 4)
-    if f"{column}_sd" not in row and row.get("n") is None:
+    if f"{column}_sd" not in row and (row.get("n") is None or column == "seconds"):
         return f"{value:.{digits}f}"
     deviation = _number(row.get(f"{column}_sd"))
     if deviation is None or row.get("n") == 1:  # one volume has no deviation
