@@ -24,7 +24,7 @@ def methods(arguments: argparse.Namespace, flow: Any, training: Any) -> dict[str
     from ..reconstruction.flow_prior import PENALTIES
 
     found: dict[str, Method] = {
-        "zero_filled": lambda inputs: _zero_filled(inputs),
+        "zero_filled": _zero_filled,
         "CG-SENSE": lambda inputs: np.abs(CGSense(1e-3, cg_max_iter=20)(inputs)),
     }
     for title, name in UNROLLED.items():
@@ -36,12 +36,13 @@ def methods(arguments: argparse.Namespace, flow: Any, training: Any) -> dict[str
 
 def scores(truth: np.ndarray, images: np.ndarray) -> dict[str, float]:
     """Mean PSNR with data range 1 and mean NRMSE |x - truth| / |truth| over the pictures."""
-    difference = (images - truth).reshape(len(truth), -1).astype(np.float64)
-    flat = truth.reshape(len(truth), -1)
-    psnr = -10 * np.log10(np.maximum((difference**2).mean(1), 1e-12))
-    nrmse = np.linalg.norm(difference, axis=1) / np.linalg.norm(flat, axis=1)
-    spread = {f"{name}_sd": float(values.std(ddof=1)) for name, values in (("psnr", psnr), ("nrmse", nrmse)) if len(truth) > 1}
-    return {"psnr": float(psnr.mean()), "nrmse": float(nrmse.mean()), **spread, "n": len(truth)}
+    from ..metrics import psnr
+    from ..training.unrolled_recon import nrmse
+
+    found = {"psnr": np.array([psnr(t[None], x[None], 1.0) for t, x in zip(truth, images)]),
+             "nrmse": np.asarray(nrmse(truth, images))}
+    spread = {f"{name}_sd": float(values.std(ddof=1)) for name, values in found.items() if len(truth) > 1}
+    return {**{name: float(values.mean()) for name, values in found.items()}, **spread, "n": len(truth)}
 
 
 def _zero_filled(inputs: dict[str, np.ndarray]) -> np.ndarray:

@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..zoo import create
 
     flow = create("spline_flow", weights=arguments.flow).flow
-    problem, training = _problem(arguments, arguments.data, flow, arguments.pictures, 0), _training(arguments, flow)
+    problem = _problem(arguments, arguments.data, flow, arguments.pictures, 0)
+    training = _problem(arguments, arguments.train, flow, arguments.train_pictures, 10_000)
     say(f"judged: {problem.source}")
     rows, images = _solve(arguments, flow, problem, training)
     _write(out, rows, images, problem)
@@ -62,10 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print((out / "table.md").read_text())
     return 0
-
-
-def _training(arguments: argparse.Namespace, flow: Any) -> Any:
-    return _problem(arguments, arguments.train, flow, arguments.train_pictures, 10_000)
 
 
 def _problem(arguments: argparse.Namespace, path: str, flow: Any, wanted: int, offset: int) -> Any:

@@ -37,10 +37,7 @@ def to_picture(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e cell 5, of slices that are a whole multiple of the picture: the same
         numbers. Others are cropped here, so that nothing is stretched.
     """
-    times = min(n // m for n, m in zip(image.shape, size))
-    if times < 1:
-        raise DataError(f"slices of {image.shape[0]} x {image.shape[1]} are smaller than pictures of {size[0]} x {size[1]}; "
-                        "build a flow of smaller pictures (image_shape), or leave the file out")
+    times = _times(image.shape, size)
     return resize_area(bit_scale(center_crop(image, [times * n for n in size]), _BITS), 1 / times)
 
 
@@ -85,7 +82,8 @@ def picture_batches(
                      seed if shuffle else None, clock or EpochClock())
     stream.check_volumes()
     spec = tf.TensorSpec((*stream.size, 1), tf.float32)
-    return batched(elements(stream, (spec,)).map(lambda x: x), Counter({stream.size: len(chosen)}), batch_size, drop_remainder)
+    pictures = elements(stream, (spec,)).map(lambda picture: picture)  # out of their tuples of one
+    return batched(pictures, Counter({stream.size: len(chosen)}), batch_size, drop_remainder)
 
 
 class _Stream:
@@ -110,15 +108,22 @@ class _Stream:
     def check_volumes(self) -> None:
         """DataError for volumes of slices smaller than the pictures; and one slice is read now, where errors are plain."""
         for volume in self.index.volumes:
-            if any(n < m for n, m in zip(volume.target_shape, self.size)):
-                raise DataError(f"{shown(volume.name)}: slices of {volume.height} x {volume.width} are smaller than pictures of "
-                                f"{self.size[0]} x {self.size[1]}; leave the file out, or build a flow of smaller pictures")
+            _times(volume.target_shape, self.size, f"{shown(volume.name)}: ")
         number, i = self.samples[0]
         self._picture(self.index.volumes[number], i)
 
     def _picture(self, volume: MagnitudeVolume, i: int) -> np.ndarray:
         image = self._finite(volume, i, self.reader.target)
         return to_picture(image, self.size).astype(np.float32)[..., None]
+
+
+def _times(shape: tuple[int, ...], size: tuple[int, int], where: str = "") -> int:
+    """How often the picture fits into a slice in both directions; DataError for not once."""
+    times = min(n // m for n, m in zip(shape, size))
+    if times < 1:
+        raise DataError(f"{where}slices of {shape[0]} x {shape[1]} are smaller than pictures of {size[0]} x {size[1]}; "
+                        "build a flow of smaller pictures (image_shape), or leave the file out")
+    return times
 
 
 def _whole(size: Any) -> tuple[int, int]:

@@ -132,14 +132,15 @@ class SliceStream:
         number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
         kspace, target, read = self._finite_slice(volume, i)
-        mask = np.ones(volume.width, bool) if volume.undersampled else volume.mask
+        if "masks" in volume.extra_keys:
+            mask = self.reader.sampling_mask(volume, read)
+        else:
+            mask = np.ones(volume.width, bool) if volume.undersampled else volume.mask
         if mask is None:
             mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
-        if "masks" in volume.extra_keys:  # of single points too, which the graph's transforms by columns cannot take
-            mask = self.reader.sampling_mask(volume, read)
         if self.combining:
             kspace, mask = self.combining(volume, read, kspace, mask), np.ones(volume.width, bool)
-        elif mask.ndim == 2:
+        elif mask.ndim == 2:  # of single points, which the graph's transforms by columns cannot take
             kspace, mask = np.where(mask, kspace, np.zeros((), kspace.dtype)), np.ones(volume.width, bool)
         maximum = self._maximum(number) if self.metadata else 0.0
         return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
