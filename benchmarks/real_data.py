@@ -106,11 +106,13 @@ def write_multicoil(raw: Path, out: Path) -> None:
 
 
 def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8) -> np.ndarray:
-    """Multi-coil k-space of magnitude images in 0..1: invented phase, smooth coils around the field, complex noise."""
+    """Multi-coil k-space of magnitude images in 0..1: invented phase, smooth coils around the field, complex noise of three
+    strengths in turn, those of true k-space.
+    """
     rng = np.random.default_rng(seed)
     result = []
     for number, image in enumerate(images):
-        noise = (0.02, 0.01, 0.005)[number % 3]
+        noise = (0.01, 0.005, 0.002)[number % 3]
         y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij")
         angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(coils) / coils
         width = rng.uniform(0.7, 1.2)
@@ -121,24 +123,34 @@ def derived_coils(images: list[np.ndarray], seed: int, coils: int = 8) -> np.nda
     return fft2c(5e-4 * np.stack(result))
 
 
+TURNS = {"plain": lambda image: image, "turned": lambda image: image.T, "flipped": lambda image: image[::-1],
+         "both": lambda image: image.T[::-1]}
+
+
 def write_derived_coils(raw: Path, out: Path) -> None:
-    """Half the size of the originals, which are interpolated: pixels as sharp as in true k-space. Every volume twice, for masks
-    of columns and with masks of points; noise of three strengths in turn.
+    """Half the size of the originals, which are interpolated: pixels as sharp as in true k-space. Every image to train on in
+    several orientations, each with coils, phase and noise of its own; some volumes with masks of points.
     """
     import nibabel
     import pydicom
 
     brain = np.moveaxis(np.asanyarray(nibabel.load(raw / "flair_brain_nifti" / "t2.nii.gz").dataobj), -1, 0)[3:-3]
     knee = pydicom.dcmread(raw / "moveknee_mr_dicom" / "MOVEKNEE.dcm").pixel_array[::3]
-    hearts = [frame for frame in (cardiac_frame(raw, n) for n in range(1, 69, 2)) if frame is not None]
+    hearts = [frame for frame in (cardiac_frame(raw, n) for n in range(1, 69)) if frame is not None]
     for number, (name, images) in enumerate((("flair", brain), ("moveknee", knee), ("hearts", hearts))):
         largest = max(image.max() for image in images)
         half = [resize_area(crop_or_pad(np.float32(image / largest)[None], (256, 256))[0], 0.5) for image in images]
         folder = out / "derived_coils" / ("val" if name == "moveknee" else "train")
-        masks = np.stack([variable_density_mask((128, 128), (4, 6, 8)[i % 3], seed=i) for i in range(len(half))])
-        for kind, more in (("columns", {}), ("points", {"masks": masks})):
-            kspace = derived_coils(half, number + 10 * len(more))
-            write(folder / f"{name}_{kind}.h5", name, "DERIVED", kspace, derived=True, **more)
+        for i, (how, turn) in enumerate(TURNS.items()):
+            if name == "moveknee" and i:
+                continue
+            turned = [np.ascontiguousarray(turn(image)) for image in (half[i % 2 :: 2] if name == "hearts" else half)]
+            seed = 10 * i + number
+            write(folder / f"{name}_{how}_columns.h5", name, "DERIVED", derived_coils(turned, seed), derived=True)
+            if i < 2:
+                masks = [variable_density_mask((128, 128), (4, 6, 8)[n % 3], seed=n + 100 * i) for n in range(len(turned))]
+                write(folder / f"{name}_{how}_points.h5", name, "DERIVED", derived_coils(turned, 1000 + seed), derived=True,
+                      masks=np.stack(masks))
 
 
 def write_images(path: Path, patient: str, images: np.ndarray, largest: float) -> None:

@@ -39,10 +39,11 @@ def test_the_knee_set_keeps_its_maps_and_masks(tmp_path):
     with pytest.raises(DataError, match="prepare the knee set first"):
         knee_pictures(tmp_path / "raw.h5")
     prepare_knees(tmp_path / "raw.h5", tmp_path / "knees.h5", 4, 0.5, [0, 1])
-    problem = knee_pictures(tmp_path / "knees.h5", [1])
+    problem = knee_pictures(tmp_path / "knees.h5")
     with h5py.File(tmp_path / "knees.h5") as file:
-        np.testing.assert_allclose(problem.truth[0], file["imgs"][1], rtol=1e-6)
-        np.testing.assert_allclose(problem.inputs["kspace"][0], file["ksp"][1] * file["masks"][1], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(problem.truth[1], file["imgs"][1], rtol=1e-6)
+        np.testing.assert_allclose(problem.inputs["kspace"][1], file["ksp"][1] * file["masks"][1], rtol=1e-4, atol=1e-5)
+    assert [len(knee_pictures(tmp_path / "knees.h5", n).truth) for n in (1, 2, 3)] == [1, 2, 2]
 
 
 @pytest.fixture

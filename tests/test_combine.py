@@ -139,3 +139,10 @@ def test_row_36_refused_without_it_and_where_it_has_no_meaning(capsys, folder, t
         useless = call(capsys, *command, "--combine", "rss")
         assert useless.code == 2 and "--combine is for networks on magnitudes" in useless.err
     assert not (tmp_path / "out").exists()
+
+
+def test_maps_of_another_size_are_refused_before_training(tmp_path):
+    coils(tmp_path / "a.h5", sens_maps=np.ones((2, 4, 48, 36), "c8"))
+    with pytest.raises(DataError, match="sens_maps"):
+        create_paired_dataset(tmp_path, combine="sense")
+    create_paired_dataset(tmp_path, combine="rss")

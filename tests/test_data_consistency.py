@@ -130,7 +130,7 @@ class TestUnrolled:
         loaded = tf.saved_model.load(str(tmp_path / "out"))
         pairs = {k: v if k == "mask" else np.stack([v.real, v.imag], -1) for k, v in inputs.items()}
         for part in (slice(0, 2), slice(1, 2)):
-            output = np.asarray(loaded.serve({k: v[part] for k, v in pairs.items()}))
+            output = np.asarray(loaded.serve({k: v[part] for k, v in pairs.items()})["reconstruction"])
             own = model({k: v[part] for k, v in inputs.items()})
             np.testing.assert_allclose(output[..., 0] + 1j * output[..., 1], own, atol=1e-5)
 

@@ -95,6 +95,20 @@ def test_same_seed_same_picture_and_early_stop(problem):
     assert np.any(other.objectives[0] != one.objectives[0])
 
 
+def test_the_search_starts_at_the_zero_filled_picture(problem):
+    """The first start of every picture does, the others are drawn; the first step is still one of Adam's."""
+    network, _, inputs = problem
+    zero_filled = np.clip(Sense(inputs["sens_maps"], inputs["mask"]).adjoint(inputs["kspace"]).numpy().real, 0, 1)
+    begins = np.asarray(network.forward(16 * zero_filled[..., None])[0])
+    rate = 1e-6
+    result = solve_with_flow(inputs, network, FlowPriorSettings(0.0, steps=1, learning_rate=rate, first="zero_filled"))
+    np.testing.assert_allclose(result.latents, begins, atol=2e-5)
+    np.testing.assert_allclose(result.image, zero_filled, atol=2e-5)
+    two = solve_with_flow(inputs, network, FlowPriorSettings(0.0, steps=1, starts=2, first="zero_filled"))
+    np.testing.assert_allclose(two.objectives[0, ::2], result.objectives[0], rtol=1e-4)
+    assert np.all(two.objectives[0, 1::2] != two.objectives[0, ::2])
+
+
 def test_l1_norm_and_coil_sum_are_what_they_say(problem):
     network, _, inputs = problem
     z = np.random.default_rng(2).standard_normal((2, 64)).astype("float32")
@@ -109,7 +123,8 @@ def test_l1_norm_and_coil_sum_are_what_they_say(problem):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"norm": "l0"}, "l2, l1"), ({"steps": 0}, "at least 1"), ({"starts": 1.5}, "whole number"),
+    ({"norm": "l0"}, "l2, l1"), ({"first": "ones"}, "random, zero_filled"),
+    ({"steps": 0}, "at least 1"), ({"starts": 1.5}, "whole number"),
     ({"norm_weight": -1.0}, "at least 0"), ({"learning_rate": 0.0}, "above 0"), ({"tolerance": float("nan")}, "finite"),
 ])
 def test_settings_out_of_range(options, message):

@@ -23,6 +23,7 @@ LAW = {
     "training": {"models", "losses", "metrics", "layers", "hdf5", "errors", "files"},
     "reconstruction": {"data", "physics", "transforms", "metrics", "hdf5", "errors"},
     "report": {"metrics", "errors", "files"},
+    "exporting": {"errors", "files", "hdf5"},
     "zoo": {"models", "losses", "training", "weights", "errors"},
 }
 FREE = {"cli", "__init__", "__main__"}

@@ -360,7 +360,7 @@ def test_exported_model_runs_at_other_sizes(build, tmp_path):
     loaded = tf.saved_model.load(str(tmp_path / "out"))
     for size in (32, 44):
         x = np.random.default_rng(0).uniform(-1, 1, (2, size, 36, 3)).astype(np.float32)
-        np.testing.assert_allclose(loaded.serve(x), trainer.predict(x, verbose=0), atol=1e-5)
+        np.testing.assert_allclose(loaded.serve(x)["reconstruction"], trainer.predict(x, verbose=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("build", ALL)

@@ -168,7 +168,7 @@ def test_exported_model_runs_at_other_sizes_without_us(tmp_path):
         f"folder = {str(tmp_path)!r}\n"
         "model = tf.saved_model.load(folder + '/out')\n"
         "for i in range(2):\n"
-        "    y = model.serve(np.load(f'{folder}/x{i}.npy'))\n"
+        "    y = model.serve(np.load(f'{folder}/x{i}.npy'))['reconstruction']\n"
         "    np.testing.assert_allclose(y, np.load(f'{folder}/y{i}.npy'), atol=1e-5)\n"
         "import sys; assert 'tfrecon' not in sys.modules"
     )

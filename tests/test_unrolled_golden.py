@@ -69,8 +69,15 @@ def test_resnet_batch_statistics(flow):
 
 def test_parameter_counts():
     assert [unrolled.resnet_denoiser(num_blocks=n).count_params() for n in (3, 4, 10)] == [815_616, 1_217_024, 3_625_472]
-    assert unrolled.unet_denoiser().count_params() == 1_796_323
+    assert unrolled.unet_denoiser().count_params() == unrolled.unet_denoiser(residual=True).count_params() == 1_796_323
     assert max(layer.filters for layer in unrolled.unet_denoiser(depth=3).layers if hasattr(layer, "filters")) == 128
+
+
+def test_a_residual_unet_adds_its_input():
+    plain, residual = unrolled.unet_denoiser(2, 4), unrolled.unet_denoiser(2, 4, residual=True)
+    residual.set_weights(plain.get_weights())
+    image = np.random.default_rng(0).normal(size=(1, 6, 8, 2)).astype("float32")
+    np.testing.assert_allclose(residual(image), plain(image) + image, atol=1e-6)
 
 
 def built(case):

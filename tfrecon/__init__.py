@@ -11,8 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = (
-    "data", "errors", "hdf5", "layers", "losses", "metrics", "models", "physics", "reconstruction", "report", "training",
-    "transforms", "weights", "zoo",
+    "data", "errors", "exporting", "hdf5", "layers", "losses", "metrics", "models", "physics", "reconstruction", "report",
+    "training", "transforms", "weights", "zoo",
 )
 _NAMES = {"create": "zoo", "list_models": "zoo"}
 

@@ -17,7 +17,8 @@ from .. import __version__, errors
 from ..errors import TfreconError
 from ..hdf5 import shown
 
-_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "reproduce", "convert", "models", "weights")
+_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "reproduce", "export", "verify", "convert",
+             "models", "weights")
 _UNUSABLE = 5
 _INTERRUPTED = 130
 

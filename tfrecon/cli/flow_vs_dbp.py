@@ -69,7 +69,7 @@ def _with_flow(arguments: argparse.Namespace, flow: Any, penalty: str) -> Method
     from ..reconstruction.flow_prior import PENALTIES, FlowPriorSettings, solve_with_flow
 
     settings = FlowPriorSettings(**PENALTIES[penalty], learning_rate=arguments.flow_rate, steps=arguments.steps,
-                                 starts=arguments.starts, seed=arguments.seed)
+                                 starts=arguments.starts, first=arguments.flow_start, seed=arguments.seed)
 
     def solve(inputs: dict[str, np.ndarray]) -> np.ndarray:
         from tqdm import tqdm

@@ -32,8 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=count, default=10, help="of the unrolled networks (10)")
     parser.add_argument("--preset", default="small", help="of the unrolled networks (small)")
     parser.add_argument("--steps", type=count, default=100, help="of the search for latents (100, the seed's)")
-    parser.add_argument("--flow-rate", type=positive, default=1.33, metavar="RATE", help="of that search (1.33, the seed's)")
+    parser.add_argument("--flow-rate", type=positive, default=0.03, metavar="RATE",
+                        help="of that search (0.03; the seed's, from random latents, is 1.33)")
     parser.add_argument("--starts", type=count, default=1, metavar="N", help="of that search, the best is kept (1)")
+    parser.add_argument("--flow-start", choices=("zero_filled", "random"), default="zero_filled",
+                        help="latents that search starts from: those of the zero-filled picture, or random as the seed's")
     parser.add_argument("--seed", type=seed, default=0, help="of masks, coils, networks and latents (0)")
     add_json(parser)
 
@@ -70,14 +73,14 @@ def _problem(arguments: argparse.Namespace, path: str, flow: Any, wanted: int, o
     import numpy as np
 
     from ..data import index_magnitudes, knee_pictures, measured_pictures, picture_batches
+    from ..data.picture_problems import evenly
     from ..data.splits import all_samples
 
     if _is_knee_set(path):
-        return knee_pictures(path)
+        return knee_pictures(path, wanted)
     index = index_magnitudes(path)
     samples = list(all_samples(index))
-    step = max(1, len(samples) // wanted)
-    chosen = samples[::step][:wanted]
+    chosen = [samples[i] for i in evenly(len(samples), wanted)]
     batches = picture_batches(index, len(chosen), samples=chosen, size=flow.image_shape[:2])
     pictures = np.concatenate(list(batches.as_numpy_iterator()))[..., 0]
     return measured_pictures(pictures, flow.num_bits, arguments.acceleration, seed=arguments.seed + offset)

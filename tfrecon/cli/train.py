@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import math
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     trainer = build_trainer(task, options, int(train_data.cardinality()))
     baseline = task.baseline_value(trainer, validation_data)
     _announce(task, train, validation, baseline)
-    card = _card(task, options)
+    card = {**_card(task, options), "baseline_scores": {task.metric: baseline}}
     callbacks = build_callbacks(task, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     say(estimate(trainer, train_data, arguments.epochs))
@@ -105,6 +106,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         top = (min if task.lower_is_better else max)(history, key=lambda h: h[score])
         result.update({f"best_{score}": top[score]}, best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
+        _write_model_card(task, out, facts)
     write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, **result)
     return result
 
@@ -160,6 +162,19 @@ def _card(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     chosen = {**task.record.presets[task.arguments.preset], **options}
     chosen.pop("vgg_weights", None)
     return {"model": task.arguments.model, "options": chosen, **task.facts()}
+
+
+def _write_model_card(task: Task, out: Path, data: dict[str, Any]) -> None:
+    from ..files import write_whole
+    from ..report import model_card
+    from ..weights import read_card, sha256_of
+    from .export_facts import card_facts
+
+    told = (f"{len(data['train'])} volumes to train, {len(data['validation'])} to choose the epoch by, digest "
+            f"{data['digest'][:16]}")
+    words = shlex.join(["tfrecon", *task.arguments.argv])
+    facts = card_facts(task.record, read_card(out / WEIGHTS), sha256_of(out / WEIGHTS), data=told, command=words)
+    write_whole(out / "MODEL_CARD.md", model_card(facts).encode())
 
 
 def _data_facts(train: Part, validation: Part) -> dict[str, Any]:

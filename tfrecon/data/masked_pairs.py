@@ -96,8 +96,8 @@ def masked_pairs(
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
     combining = Combining(combine, reader) if combine else None
-    for volume in () if combine else index.volumes:
-        check_single_coil(volume)
+    for volume in index.volumes:
+        combining.check(volume) if combining else check_single_coil(volume)
     check_volumes_fit(index.volumes)
     crops = [output_size(v, crop) for v in index.volumes]
     stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan, combining)

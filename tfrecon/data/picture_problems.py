@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,24 +53,29 @@ def measured_pictures(
     return _measured(truth, maps, masks, source)
 
 
-def knee_pictures(path: Any, indices: Sequence[int] | None = None) -> PictureProblem:
+def knee_pictures(path: Any, wanted: int | None = None) -> PictureProblem:
     """The problem in a file of `prepare_knees`: its pictures, maps and masks.
 
     Args:
-        indices: which; None: all.
+        wanted: so many of them, at even distances; None: all.
 
     Raises:
         DataError: imgs, maps or masks are missing, or do not fit together.
     """
     with open_hdf5(path) as file, guard(path, "reading the knee set"):
         arrays = [get_dataset(file, key, "an array of the knee set") for key in _KNEE_KEYS]
-        chosen = list(range(arrays[0].shape[0])) if indices is None else list(indices)
+        chosen = evenly(arrays[0].shape[0], wanted)
         truth, maps, masks = (np.stack([array[i] for i in chosen]) for array in arrays)
     if truth.ndim != 3 or maps.ndim != 4 or maps[:, 0].shape != truth.shape or masks.shape != truth.shape:
         raise DataError(f"{shown(path)}: imgs {truth.shape}, maps {maps.shape} and masks {masks.shape} do not fit together")
     if np.iscomplexobj(truth) or truth.min() < 0 or truth.max() > 1:
         raise DataError(f"{shown(path)}: imgs must be real pictures in [0, 1]; prepare the knee set first (data.prepare_knees)")
     return _measured(truth, maps, masks > 0, f"{len(chosen)} pictures of the knee set")
+
+
+def evenly(count: int, wanted: int | None) -> list[int]:
+    """`wanted` of the numbers 0 to count - 1 (all where there are fewer), at even distances from 0."""
+    return list(range(0, count, max(1, count // (wanted or count))))[:wanted]
 
 
 def invented_maps(shape: tuple[int, int], coils: int, seed: int = 0) -> np.ndarray:

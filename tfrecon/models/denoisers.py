@@ -76,20 +76,26 @@ def resnet5block_denoiser(
 
 
 def unet_denoiser(
-    depth: int = 4, width: int = 32, image_shape: tuple = (None, None, 2), name: str = "unet_denoiser"
+    depth: int = 4,
+    width: int = 32,
+    residual: bool = False,
+    image_shape: tuple = (None, None, 2),
+    name: str = "unet_denoiser",
 ) -> keras.Model:
     """Build the U-Net the article's authors put into DeepInPy's deep basis pursuit.
 
     Args:
         depth: stages, 4 as their code has it (32, 64, 128 and 256 channels), 3 as their article says (to 128).
         width: channels of the first stage.
+        residual: add the input to the network's answer, so that training begins near the identity.
         image_shape: (H, W, 2), multiples of 2^(depth - 1) or None.
         name: name of the model.
 
-    Input shape, output shape: (N, H, W, 2) float32, height and width multiples of 2^(depth - 1); no residual.
+    Input shape, output shape: (N, H, W, 2) float32, height and width multiples of 2^(depth - 1).
     Value range: of images divided by about their maximum; linear.
-    Departures: other sizes, which come out smaller in the original, are an error. The plane is transposed inside, as there,
-        so that weights are the same; the original's scalar `l2lam`, which nothing uses, is kept but not trained.
+    Departures: `residual`, which the original does not have. Other sizes, which come out smaller there, are an error. The
+        plane is transposed inside, as there, so that weights are the same; the original's scalar `l2lam`, which nothing uses,
+        is kept but not trained.
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e deepinpy_unet_implementation/models/unet.
     """
     check_counts(depth=depth, width=width)
@@ -110,7 +116,8 @@ def unet_denoiser(
         x = keras.layers.Concatenate(name=f"concat_{step}")([x, skip])
         x = _double_conv(x, skip.shape[-1], f"{prefix}.conv_block.block")
     x = torch_conv(x, _CHANNELS, 1, "UNetBlocks.0.last", use_bias=True)
-    return keras.Model(inputs, keras.layers.Permute((2, 1, 3), name="transposed_back")(x), name=name)
+    x = keras.layers.Permute((2, 1, 3), name="transposed_back")(x)
+    return keras.Model(inputs, keras.layers.Add(name="residual")([inputs, x]) if residual else x, name=name)
 
 
 def cnn_denoiser(

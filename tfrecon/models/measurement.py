@@ -20,14 +20,18 @@ def measured_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def apply_padded(network: Callable[[Any], Any], x: Any, multiple: int, value: float = 0.0) -> Any:
-    """A network on images (N, H, W, C) padded around to multiples, its answer cropped back to (N, H, W, ...)."""
+def apply_padded(network: Callable[[Any], Any], x: Any, multiple: int, value: float = 0.0, mirrored: bool = False) -> Any:
+    """A network on images (N, H, W, C) padded around to multiples, its answer cropped back to (N, H, W, ...).
+
+    Outside is `value`, or what is inside `mirrored`, which asks for images larger than half the multiple.
+    """
     if multiple == 1:
         return network(x)
     height, width = (tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis] for axis in (1, 2))
     sides = [[(-n % multiple) // 2, -n % multiple - (-n % multiple) // 2] for n in (height, width)]
     (top, _), (left, _) = sides
-    answer = network(tf.pad(x, [[0, 0], *sides, [0, 0]], constant_values=value))[:, top : top + height, left : left + width]
+    mode = "REFLECT" if mirrored else "CONSTANT"
+    answer = network(tf.pad(x, [[0, 0], *sides, [0, 0]], mode, constant_values=value))[:, top : top + height, left : left + width]
     return tf.ensure_shape(answer, (*x.shape[:3], None))
 
 

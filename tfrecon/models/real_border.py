@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from ..transforms import channels_to_complex, complex_to_channels
+
+_NOT_FINITE = "the reconstruction is not finite: NaN or infinity in the measured samples, the maps or the weights"
 
 
 def with_real_inputs(model: keras.Model) -> keras.Model:
@@ -17,11 +20,13 @@ def with_real_inputs(model: keras.Model) -> keras.Model:
         model: of `models.unrolled`, or `with_data_consistency`'s.
 
     Returns:
-        A functional model: {"kspace": (N, coils, H, W, 2), "sens_maps": the same, "mask": (N, H, W)}, all real, to (N, H, W, 2).
+        A functional model: {"kspace": (N, coils, H, W, 2), "sens_maps": the same, "mask": (N, H, W)}, all real, to
+        {"reconstruction": (N, H, W, 2)}. A result that is not finite is an error of the graph, unless XLA compiles it.
     """
     shapes = {"kspace": (None, None, None, 2), "sens_maps": (None, None, None, 2), "mask": (None, None)}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    return keras.Model(inputs, RealBorder(model, name="reconstruction")(inputs), name=f"{model.name}_real")
+    outputs = {"reconstruction": RealBorder(model, name="reconstruction")(inputs)}
+    return keras.Model(inputs, outputs, name=f"{model.name}_real")
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
@@ -34,7 +39,9 @@ class RealBorder(keras.layers.Layer):
 
     def call(self, inputs: Mapping[str, Any]) -> Any:
         maps, kspace = (channels_to_complex(inputs[name]) for name in ("sens_maps", "kspace"))
-        return complex_to_channels(self.model({"kspace": kspace, "sens_maps": maps, "mask": inputs["mask"]}))
+        answer = complex_to_channels(self.model({"kspace": kspace, "sens_maps": maps, "mask": inputs["mask"]}))
+        with tf.control_dependencies([tf.debugging.assert_all_finite(answer, _NOT_FINITE)]):
+            return tf.identity(answer)
 
     def compute_output_shape(self, input_shape: Mapping[str, tuple]) -> tuple:
         return (*input_shape["mask"], 2)

@@ -9,6 +9,8 @@ import keras
 from keras import ops
 
 from .. import losses
+from ..models.inference_form import inference_form
+from ..models.served import Served
 from .base import Trainer
 
 
@@ -17,6 +19,8 @@ class ImageTrainer(Trainer):
 
     Subclasses fill `train_metrics`, in the order `log` takes their values, and name in `losses_in_use` the losses of a step.
     """
+
+    finish: Any = None  # what makes the reconstruction of the network's answer, where that is not it
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -50,6 +54,18 @@ class ImageTrainer(Trainer):
     def magnitude_of(self, images: Any) -> Any:
         """Images as scores are taken on: (N, H, W, 1), the channels averaged."""
         return ops.mean(self.full_precision(images), axis=-1, keepdims=True)
+
+    def served(self, merged: bool = False, **options: Any) -> Any:
+        """The network that reconstructs as other programs run it: a `models.served.Served` with these options.
+
+        Args:
+            merged: take `models.inference_form` of the network.
+        """
+        return Served(inference_form(self.generator) if merged else self.generator, self.finish, **options)
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Keras' `export` of `served`: `image` (N, H, W, C) to `reconstruction`, any size; critics and optimizers stay here."""
+        self.served().export(filepath, format, **kwargs)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """val_ssim, val_psnr, val_l1, means over slices, in inference mode.

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from ..errors import UsageError
+from ..models.served import ServedFlow
 from ..models.spline_flow import SplineFlow, bits_per_dimension, log_normal, spline_flow_model
 from .base import Trainer
 from .optimizers import TorchAdam
@@ -83,6 +84,20 @@ class SplineFlowTrainer(Trainer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         latents, log_determinant = self.flow(inputs, training=training)  # called: clears a mixed policy's casts
         return log_determinant + log_normal(latents)
+
+    def served(self, merged: bool = False) -> ServedFlow:
+        """Latents to pictures as other programs run it; there is no merged form, the maps of the weights are computed once.
+
+        Args:
+            merged: must be False.
+        """
+        if merged:
+            raise UsageError("A flow has no merged form for other programs; leave --merged out.")
+        return ServedFlow(self.flow)
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Keras' `export` of `served`."""
+        self.served().export(filepath, format, **kwargs)
 
     def dequantised(self, pictures: Any, seed: Any) -> Any:
         """Pictures 0..255 as the flow's values, with noise from `seed`."""

@@ -81,6 +81,11 @@ class UNetGAN(GAN):
     def default_optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         return torch_optimizer("adam", learning_rate)
 
+    @property
+    def finish(self) -> Any:
+        """The magnitude of the generator's answer."""
+        return self.magnitude
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.magnitude(self.generator(inputs, training=training))
 

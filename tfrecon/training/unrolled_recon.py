@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from ..errors import UsageError
+from ..models.real_border import with_real_inputs
 from .image_trainer import ImageTrainer
 from .optimizers import TorchAdam
 
@@ -96,9 +97,17 @@ class UnrolledRecon(ImageTrainer):
             metric.update_state(value, sample_weight=judged)
         return {m.name: m.result() for m in self.test_metrics}
 
+    def served(self, merged: bool = False) -> keras.Model:
+        """The reconstruction as other programs run it: `models.unrolled.with_real_inputs`.
+
+        Args:
+            merged: take the model's `inference_form`.
+        """
+        return with_real_inputs(self.model.inference_form() if merged else self.model)
+
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Export the reconstruction, its complex numbers as two channels."""
-        self.model.export(filepath, *args, **kwargs)
+        """Keras' `export` of `served`: complex numbers as two channels, any number of coils, any size."""
+        self.served().export(filepath, *args, **kwargs)
 
     def magnitude_of(self, images: Any) -> Any:
         """(N, H, W, 1) of complex images (N, H, W)."""

@@ -31,6 +31,11 @@ class Combining:
             raise UsageError(f"Coils are combined by {' or '.join(COMBINATIONS)}, received {how!r}.")
         self.how, self._maps = how, CoilMapSource("auto", reader)
 
+    def check(self, volume: Volume) -> None:
+        """DataError where maps that would be used do not have the k-space's size; nothing but headers is read."""
+        if self.how == "sense":
+            self._maps.check(volume)
+
     def __call__(self, volume: Volume, i: int, kspace: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """complex64 (H, W) from slice `i`'s (coils, H, W), of which the mask (W,) or (H, W) is applied to every coil beforehand.
 
