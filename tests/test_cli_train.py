@@ -221,3 +221,9 @@ def test_a_diverging_run_stops_and_says_where():
 
     with pytest.raises(TfreconError, match="g_loss became NaN or infinite at step 5 of the epoch; .* Lower the lea"):
         StopOnNaN().on_train_batch_end(4, {"g_loss": np.float32(np.nan), "d_loss": 1.0})
+
+
+def test_images_too_small_for_the_critic_are_refused_at_once(capsys, tmp_path):
+    data = volumes(tmp_path / "in")
+    made = call(capsys, "train", "--data", data, "--out", tmp_path / "run", *TINY)
+    assert made.code == 2 and "32" in made.err and not (tmp_path / "run").exists(), made.err

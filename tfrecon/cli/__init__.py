@@ -16,9 +16,10 @@ from importlib import import_module
 from .. import __version__, errors
 from ..errors import TfreconError
 from ..hdf5 import shown
+from .config import expanded
 
-_COMMANDS = ("demo", "inspect", "train", "reconstruct", "evaluate", "compare", "reproduce", "export", "verify", "convert",
-             "models", "weights")
+_COMMANDS = ("demo", "doctor", "inspect", "train", "reconstruct", "evaluate", "compare", "reproduce", "export", "verify",
+             "convert", "models", "weights")
 _UNUSABLE = 5
 _INTERRUPTED = 130
 
@@ -40,8 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 ok, 1 a check failed, 2 usage, 3 data, 4 weights, 5 resources, 130
     interrupted. Errors of ours are one line; `--debug` shows where they came from.
     """
-    arguments = _parser().parse_args(argv)
-    arguments.argv = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser, commands = _parser()
+    if words[:1] == ["train"]:
+        try:
+            words = expanded(words, commands["train"])
+        except TfreconError as error:
+            print(f"tfrecon train: {shown(str(error))}", file=sys.stderr)
+            return error.exit_code
+    arguments = parser.parse_args(words)
+    arguments.argv = words
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     from .process import prepare
 
@@ -114,7 +123,8 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and those of the commands by name."""
     parser = argparse.ArgumentParser(
         prog="tfrecon",
         description="Train, apply and judge image-reconstruction networks. Start with `tfrecon demo`.",
@@ -128,4 +138,4 @@ def _parser() -> argparse.ArgumentParser:
         module.configure(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.set_defaults(run=module.run)
-    return parser
+    return parser, commands.choices

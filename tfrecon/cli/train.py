@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .config import config_of
 from .options import add_json, count, number, positive, print_json, say
 from .runs import WEIGHTS, begin_run, check_run, check_same_data
 from .tasks import Part, Task, task_of
@@ -25,6 +26,7 @@ HELP = "train a model"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="options from a JSON or YAML file, as a run's config.json; see README")
     add_training(parser, preset="recommended", epochs=20)
     add_losses(parser, several=False)
     parser.add_argument("--validation", metavar="DIR", help="validation data (a part of --data, by patient)")
@@ -88,6 +90,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     say(estimate(trainer, train_data, arguments.epochs))
     begin_run(out, arguments, digest=facts["digest"])
+    _write_config(out, arguments)
 
     def save_best(facts: dict[str, Any]) -> None:
         save_weights(trainer.generator, out / WEIGHTS, {**card, **facts})
@@ -162,6 +165,14 @@ def _card(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     chosen = {**task.record.presets[task.arguments.preset], **options}
     chosen.pop("vgg_weights", None)
     return {"model": task.arguments.model, "options": chosen, **task.facts()}
+
+
+def _write_config(out: Path, arguments: argparse.Namespace) -> None:
+    from ..files import write_json
+
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    write_json(out / "config.json", config_of(arguments, parser))
 
 
 def _write_model_card(task: Task, out: Path, data: dict[str, Any]) -> None:

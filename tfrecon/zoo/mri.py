@@ -107,6 +107,7 @@ RECORDS = (
             "small": {**_UNET, "width": 16, "learning_rate": 1e-3},
             "original": {"loss": "kldiv", "optimizer": "adamw", "learning_rate": 2e-4, "reconstruction_weight": 0.0},
         },
+        smallest=32,
         source="milesial/Pytorch-UNet@9fd386f (GPL-3.0; re-implemented from its description), seed 001",
         parity="forward passes, running statistics and one optimiser step: tests/golden/ganno_*.npz",
     ),

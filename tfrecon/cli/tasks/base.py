@@ -102,6 +102,9 @@ class Task(ABC):
     def side(self, *parts: Part) -> int | None:
         """Side of the training images: --crop, else the published one or what the smallest images allow."""
         if not self.record.patch:
+            if self.record.smallest > 1:
+                sides = [n for part in parts for size in self.sizes(part) for n in size]
+                check_side(self.arguments.crop or min(sides), 1, self.record.smallest)
             return self.arguments.crop
         multiple = self.record.multiple_for(self.options)
         least = max(multiple, self.record.smallest)
