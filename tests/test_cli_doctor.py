@@ -52,7 +52,7 @@ def test_speeds_of_ones_own_data(capsys, monkeypatch, tmp_path):
     made = call(capsys, "doctor", "--data", volume(tmp_path / "in.h5", images=disc(4, 36, 32)), "--json")
     assert made.code == 0, made.err
     speeds = made.json()["slices_per_second"]
-    assert list(speeds) == list(_REMEDIES) and all(rate > 0 for rate in speeds.values())
+    assert set(speeds) == set(_REMEDIES) and all(rate > 0 for rate in speeds.values())
     assert made.json()["advice"] == _REMEDIES[min(speeds, key=speeds.get)]
 
 

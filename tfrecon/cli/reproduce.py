@@ -73,7 +73,7 @@ def _problem(arguments: argparse.Namespace, path: str, flow: Any, wanted: int, o
     import numpy as np
 
     from ..data import index_magnitudes, knee_pictures, measured_pictures, picture_batches
-    from ..data.picture_problems import evenly
+    from ..data.prior import evenly
     from ..data.splits import all_samples
 
     if _is_knee_set(path):

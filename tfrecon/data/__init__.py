@@ -7,7 +7,6 @@ from . import ct
 from .checks import examine_slice
 from .ct import Blurring, ImageIndex, ImageReader, ImageVolume, blur_pairs, index_images
 from .index import Index, Skipped, Volume, check_single_coil, index_volumes, output_size
-from .knees import bit_scale, prepare_knees, resize_area, resize_nearest
 from .masked_pairs import masked_pairs
 from .masking import Masking, choose_mask
 from .memory import memory_shortage
@@ -15,8 +14,17 @@ from .multicoil import CoilMapSource, Combining, Problem, multicoil_pairs, probl
 from .output import check_folder, is_complete, save_reconstruction
 from .pairs import create_paired_dataset
 from .phantoms import write_demo_ct, write_demo_volumes
-from .picture_problems import PictureProblem, knee_pictures, measured_pictures
-from .pictures import picture_batches, to_picture
+from .prior import (
+    PictureProblem,
+    bit_scale,
+    knee_pictures,
+    measured_pictures,
+    picture_batches,
+    prepare_knees,
+    resize_area,
+    resize_nearest,
+    to_picture,
+)
 from .scaling import SCALINGS, array_scale, check_scaling, from_network, to_network
 from .slices import SliceReader
 from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split, split_slices

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError
-from ..hdf5 import shown
-from ..transforms import center_crop
-from .batching import batched, check_batch_size, check_nan, elements
+from ...errors import DataError, UsageError
+from ...hdf5 import shown
+from ...transforms import center_crop
+from ..batching import batched, check_batch_size, check_nan, elements
+from ..slices import SliceReader
+from ..splits import Sample, all_samples
+from ..stream import EpochClock, FiniteSlices, visits_of
+from ..superres.volumes import MagnitudeIndex, MagnitudeVolume, index_magnitudes
 from .knees import bit_scale, resize_area
-from .slices import SliceReader
-from .splits import Sample, all_samples
-from .stream import EpochClock, FiniteSlices, visits_of
-from .superres.volumes import MagnitudeIndex, MagnitudeVolume, index_magnitudes
 
 _BITS = 8
 

@@ -9,10 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError, UsageError
-from ..files import replace_when_complete
-from ..hdf5 import get_dataset, guard, open_hdf5, shown
-from ..physics import fft2c
+from ...errors import DataError, UsageError
+from ...files import replace_when_complete
+from ...hdf5 import get_dataset, guard, open_hdf5, shown
+from ...physics import fft2c
 
 _SOURCES = {"imgs": 3, "maps": 4, "masks": 3}
 

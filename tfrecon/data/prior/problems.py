@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..hdf5 import get_dataset, guard, open_hdf5, shown
-from ..physics import fft2c
-from ..physics.masks import variable_density_mask
+from ...errors import DataError
+from ...hdf5 import get_dataset, guard, open_hdf5, shown
+from ...physics import fft2c
+from ...physics.masks import variable_density_mask
 
 _KNEE_KEYS = ("imgs", "maps", "masks")
 
