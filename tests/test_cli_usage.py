@@ -116,3 +116,13 @@ def test_row_51_letters_the_terminal_does_not_have(tmp_path):
     done = process("inspect", tmp_path / "data", env={"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin"})
     assert done.returncode == 0 and "gr\\xf6\\xdfe.h5" in done.stdout and not done.stderr
     assert results(tmp_path / "data") == ["größe.h5"]
+
+
+@pytest.mark.parametrize("words, near", [
+    (("--model", "unetgan"), "did you mean unet_gan?"),
+    (("--model", "modl", "--preset", "recomended"), "did you mean recommended?"),
+    (("--model", "zzz"), "received 'zzz'"),
+])
+def test_a_mistyped_name_is_answered_with_the_nearest(capsys, tmp_path, words, near):
+    made = call(capsys, "train", "--data", tmp_path, "--out", tmp_path / "run", *words)
+    assert made.code == 2 and near in made.err, made.err

@@ -4,6 +4,12 @@ A message says what was expected, what was received and what to do about it. The
 one line without a traceback; from Python the classes also derive from the built-in error a caller would expect.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
 
 class TfreconError(Exception):
     """Base of every error raised on purpose; `exit_code` is what the command line returns for it."""
@@ -43,3 +49,9 @@ class ResourceError(TfreconError, OSError):
 
 class NonFiniteError(DataError):
     """A slice holds NaN or infinity."""
+
+
+def did_you_mean(name: Any, choices: Iterable[str]) -> str:
+    """"; did you mean X?" for a name that is nearly one of the choices, else nothing."""
+    near = difflib.get_close_matches(str(name), list(choices), 1)
+    return f"; did you mean {near[0]}?" if near else ""

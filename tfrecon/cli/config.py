@@ -9,14 +9,13 @@ on the command line beside --config counts more. Every run leaves such a file, c
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..hdf5 import shown
 
 VERSION = 1
@@ -94,9 +93,7 @@ def _words(config: Mapping[str, Any], parser: argparse.ArgumentParser, path: str
     for key, value in config.items():
         name = str(key).replace("-", "_")
         if name not in options:
-            near = difflib.get_close_matches(name, options, 1)
-            raise UsageError(f"{shown(path)}: {shown(str(key))} is no option of `tfrecon train`"
-                             f"{f'; did you mean {near[0]}' if near else ''}.")
+            raise UsageError(f"{shown(path)}: {shown(str(key))} is no option of `tfrecon train`{did_you_mean(name, options)}")
         words += _word(options[name], name, value, path) if value is not None else []
     return words
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ..errors import UsageError, WeightsError
+from ..errors import UsageError, WeightsError, did_you_mean
 from . import coils, ct, flow, mri, superres
 from .option_types import check_types
 from .record import Record
@@ -23,7 +23,7 @@ def list_models() -> list[str]:
 def record_of(name: str) -> Record:
     """The record of that name; UsageError with the choices if there is none."""
     if name not in RECORDS:
-        raise UsageError(f"The model must be one of {', '.join(RECORDS)}; received {name!r}.")
+        raise UsageError(f"The model must be one of {', '.join(RECORDS)}; received {name!r}{did_you_mean(name, RECORDS)}")
     return RECORDS[name]
 
 
@@ -92,7 +92,8 @@ def check_trainable(name: str, preset: str | None) -> None:
 def _preset(record: Record, preset: str | None) -> Mapping[str, Any]:
     name = preset or next(iter(record.presets))
     if name not in record.presets:
-        raise UsageError(f"The preset of {record.name} must be one of {', '.join(record.presets)}; received {name!r}.")
+        raise UsageError(f"The preset of {record.name} must be one of {', '.join(record.presets)}; received {name!r}"
+                         f"{did_you_mean(name, record.presets)}")
     return record.presets[name]
 
 
