@@ -84,6 +84,7 @@ def test_missing_files_and_missing_words(capsys, tmp_path):
     assert call(capsys, "train", "--config", written(tmp_path, "\ufeff" + json.dumps(FULL))).code in (2, 3)  # a BOM is no error
 
 
+@pytest.mark.usefixtures("tiny_unet")
 def test_a_run_leaves_the_file_that_repeats_it(capsys, tmp_path):
     for seed, name in enumerate("abc"):
         data = volume(tmp_path / "data" / f"{name}.h5", images=disc(2, 36, 32, seed)).parent

@@ -47,7 +47,7 @@ def test_rows_4_15_16_17_26_38_74_a_run_over_odd_slices(capsys, caplog, data, tm
     assert len(notes) == 1 and "a.h5: kspace slice 1 has 1 NaN" in notes[0]
     history = json.loads((out / "history.json").read_text())
     assert len(history) == 2 and all(np.isfinite(v) for epoch in history for v in epoch.values())
-    assert results(out) == ["checkpoint/state-00002-0000000.weights.h5", "curves.png",
+    assert results(out) == ["MODEL_CARD.md", "checkpoint/state-00002-0000000.weights.h5", "config.json", "curves.png",
                             "generator.weights.h5", "history.json", "run.json", "settings.json",
                             "strips/epoch-00001.png", "strips/epoch-00002.png"]
     state = arrays(out / "checkpoint" / states(out)[0])
@@ -198,22 +198,22 @@ def test_rows_53_55_the_output_folder(capsys, data, tmp_path, no_fit):
         result = train(capsys, data, out)
         assert result.code == 2 and fragment in result.err
     out = tmp_path / "out"
-    assert train(capsys, data, out).code == 1 and results(out) == ["settings.json"]
+    assert train(capsys, data, out).code == 1 and results(out) == ["config.json", "settings.json"]
     refused = train(capsys, data, out)
     assert refused.code == 2 and "Use --resume to go on with it or --overwrite" in refused.err
     changed = train(capsys, data, out, "--resume", "--seed", "5")
     assert changed.code == 2 and "--resume needs the same settings; seed differ" in changed.err
-    assert results(out) == ["settings.json"]
+    assert results(out) == ["config.json", "settings.json"]
 
 
 def test_row_55_overwriting_removes_the_former_run_first(capsys, data, tmp_path, no_fit):
     out = tmp_path / "out"
     (out / "checkpoint").mkdir(parents=True)
     state = "checkpoint/state-00003-0000000.weights.h5"
-    for name in (state, "generator.weights.h5", "history.json", "settings.json", "mine"):
+    for name in (state, "MODEL_CARD.md", "generator.weights.h5", "history.json", "settings.json", "mine"):
         (out / name).write_text("{}")
     train(capsys, data, out, "--overwrite")
-    assert results(out) == ["mine", "settings.json"]
+    assert results(out) == ["config.json", "mine", "settings.json"]
 
 
 def test_a_diverging_run_stops_and_says_where():

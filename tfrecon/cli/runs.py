@@ -13,7 +13,8 @@ WEIGHTS, _SETTINGS, _DIGEST = "generator.weights.h5", "settings.json", "data_dig
 # What may differ between a run and its resumption.
 FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
         "time_limit")
-_RESULTS = (WEIGHTS, "history.json", "curves.png", "run.json", "series.json", "compare.png", "log.txt")
+_RESULTS = (WEIGHTS, "MODEL_CARD.md", "config.json", "history.json", "curves.png", "run.json", "series.json", "compare.png",
+            "log.txt")
 
 
 def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
