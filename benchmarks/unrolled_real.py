@@ -76,6 +76,8 @@ def _methods(arguments: argparse.Namespace) -> dict[str, Callable[[Problem], lis
                                  ("DBP, trained here", "deep_basis_pursuit", arguments.dbp)):
         if weights:
             methods[title] = _trained(name, weights)
+    for unrolls in arguments.unrolls if arguments.modl else ():
+        methods[f"the same, {unrolls} unrolls"] = _trained("modl", arguments.modl, unrolls)
     try:
         from sigpy.mri import app
     except ImportError:
@@ -98,10 +100,11 @@ def _published(path: str) -> Callable[[Problem], list]:
     return lambda problem: [_apply(model, problem)]
 
 
-def _trained(name: str, weights: str) -> Callable[[Problem], list]:
+def _trained(name: str, weights: str, unrolls: int | None = None) -> Callable[[Problem], list]:
     from tfrecon import create
 
     model = create(name, weights=weights).model
+    model.num_unrolls = unrolls or model.num_unrolls
     return lambda problem: [_apply(model, problem)]
 
 
@@ -115,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accelerations", type=float, nargs="+", default=[4, 6, 8])
     parser.add_argument("--published", help="prefix of the published MoDL's checkpoint")
     parser.add_argument("--modl", help="weights of `tfrecon train --model modl`")
+    parser.add_argument("--unrolls", type=int, nargs="+", default=[], help="also use MoDL's weights with so many unrolls")
     parser.add_argument("--dbp", help="weights of `tfrecon train --model deep_basis_pursuit`")
     return parser
 

@@ -47,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             words = expanded(words, commands["train"])
         except TfreconError as error:
-            print(f"tfrecon train: {shown(str(error))}", file=sys.stderr)
-            return error.exit_code
+            return _fail(argparse.Namespace(command="train", debug="--debug" in words), error, error.exit_code)
     arguments = parser.parse_args(words)
     arguments.argv = words
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)

@@ -11,7 +11,6 @@ from typing import Any
 from .options import add_json, print_json, say
 
 HELP = "look at this machine and its speed"
-_WIDTH = 78
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -69,8 +69,7 @@ def _legacy() -> list[Finding]:
         found.append(Finding("TF_USE_LEGACY_KERAS is set: tf.keras is Keras 2 then, and tfrecon is Keras 3. Unset it.", True))
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        found.append(Finding(f"KERAS_BACKEND is {backend}: networks run for inference; training, data and commands need "
-                             "tensorflow. Unset it.", True))
+        found.append(Finding(f"KERAS_BACKEND is {backend}: tfrecon computes with tensorflow. Unset it.", True))
     if importlib.util.find_spec("tensorflow_addons"):
         found.append(Finding("tensorflow-addons is installed; it ended with TensorFlow 2.15 and cannot be imported beside Keras "
                              "3. tfrecon does not need it: pip uninstall tensorflow-addons.", False))
@@ -84,8 +83,8 @@ def _accelerators(tf: Any, gpus: list) -> list[Finding]:
         return [Finding(f"an NVIDIA GPU is here and TensorFlow does not see it ({why}): everything would run on the CPU. "
                         'pip install "tensorflow[and-cuda]", and look at CUDA_VISIBLE_DEVICES.', True)]
     if any(os.environ.get(name) for name in ("COLAB_TPU_ADDR", "TPU_NAME")) and not tf.config.list_physical_devices("TPU"):
-        return [Finding("a TPU is announced and TensorFlow does not see it (Colab's TPU image has none since 2025): take a GPU, "
-                        "or run inference with KERAS_BACKEND=jax.", True)]
+        return [Finding("a TPU is announced and TensorFlow does not see it (Colab's TPU image has none since "
+                        "2025): take a GPU.", True)]
     return []
 
 

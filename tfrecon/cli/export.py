@@ -10,11 +10,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..exporting.formats import FORMATS
 from .options import add_json, count, print_json, say
 
 HELP = "write a trained network for other programs"
 _TOLERANCE = 1e-4
-_NAMES = ("saved_model", "onnx", "tflite")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="the network the weights are for, where their file does not say it")
     parser.add_argument("--preset", help="option set the weights were made with, where their file does not say it")
     parser.add_argument("--format", type=_formats, default=["saved_model"], metavar="NAME[,NAME]",
-                        help=f"any of {', '.join(_NAMES)} (saved_model)")
+                        help=f"any of {', '.join(FORMATS)} (saved_model)")
     parser.add_argument("--units", choices=["network", "file"], default="network",
                         help="of input and output: scaled as the network takes it, or numbers as files hold them (network)")
     parser.add_argument("--batch", type=count, metavar="N", help="fix the number of images")
@@ -36,9 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _formats(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in _NAMES]
+    unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"must be any of {', '.join(_NAMES)}, received {text!r}")
+        raise argparse.ArgumentTypeError(f"must be any of {', '.join(FORMATS)}, received {text!r}")
     return list(dict.fromkeys(names))
 
 
@@ -58,14 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.model:
         raise UsageError(f"{arguments.weights} does not say which network it is for; add --model NAME (`tfrecon models`).")
     check_folder(out)
-    if not arguments.overwrite and any((out / name).exists() for name in ("export.json", "saved_model")):
+    if not arguments.overwrite and any((out / name).exists() for name in ("export.json", *FORMATS.values())):
         raise UsageError(f"{arguments.output} holds an export already. Use --overwrite, or name another folder.")
     facts = described(arguments, card, sha256_of(arguments.weights))
     return _export(arguments, out, facts)
 
 
 def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
-    from ..exporting import FORMATS, compare, write, write_golden
+    from ..exporting import compare, write, write_golden
     from ..files import write_json, write_whole
     from ..report import model_card
     from ..zoo import create
@@ -78,7 +78,7 @@ def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
     write_golden(out / "golden.npz", cases)
     rows = []
     for format in arguments.format:
-        served = trainer.served(arguments.merged, **facts.options(format))
+        served = trainer.served(**facts.options(format), **({"merged": True} if arguments.merged else {}))
         signature = served.signature(arguments.batch, *arguments.size) if facts.images else None
         path = write(format, served, out, signature)
         drifts = compare(path, cases)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +59,8 @@ def described(arguments: argparse.Namespace, card: dict[str, Any], sha256: str) 
                        or arguments.size != (None, None)):
         raise UsageError(f"{record.name} takes complex k-space or latents, which is exported as a SavedModel of open sizes "
                          "alone: leave --format, --units, --batch and --size out.")
+    if arguments.merged and record.task == "pictures":
+        raise UsageError("A flow has no merged form for other programs; leave --merged out.")
     scaling = card.get("scaling", record.scaling)
     units = _units(arguments, scaling)
     window = _window(card) if units == "window" else None
@@ -163,5 +164,7 @@ def _latents(rng: Any, trainer: Any, sides: tuple) -> dict[str, np.ndarray]:
 
 def hashes(out: Path, names: list[str]) -> dict[str, str]:
     """SHA-256 of every file written, by its path below the folder."""
+    from ..weights import sha256_of
+
     files = [path for name in [*names, "golden.npz"] for path in sorted([out / name, *(out / name).rglob("*")]) if path.is_file()]
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {str(path.relative_to(out)): sha256_of(path) for path in files}

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import math
-import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from .trainer import build_callbacks, build_options, build_trainer, check_reques
 from .training_options import add_losses, add_training
 
 HELP = "train a model"
+_PATHS = ("data", "out", "validation", "init", "vgg_weights")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     say(estimate(trainer, train_data, arguments.epochs))
     begin_run(out, arguments, digest=facts["digest"])
-    _write_config(out, arguments)
+    config = _write_config(out, arguments)
 
     def save_best(facts: dict[str, Any]) -> None:
         save_weights(trainer.generator, out / WEIGHTS, {**card, **facts})
@@ -109,7 +109,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         top = (min if task.lower_is_better else max)(history, key=lambda h: h[score])
         result.update({f"best_{score}": top[score]}, best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
-        _write_model_card(task, out, facts)
+        _write_model_card(task, out, facts, config, result["weights_sha256"])
     write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, **result)
     return result
 
@@ -167,24 +167,27 @@ def _card(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     return {"model": task.arguments.model, "options": chosen, **task.facts()}
 
 
-def _write_config(out: Path, arguments: argparse.Namespace) -> None:
+def _write_config(out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from ..files import write_json
 
     parser = argparse.ArgumentParser()
     configure(parser)
-    write_json(out / "config.json", config_of(arguments, parser))
+    config = config_of(arguments, parser)
+    write_json(out / "config.json", config)
+    return config
 
 
-def _write_model_card(task: Task, out: Path, data: dict[str, Any]) -> None:
+def _write_model_card(task: Task, out: Path, data: dict[str, Any], config: dict[str, Any], sha256: str) -> None:
     from ..files import write_whole
     from ..report import model_card
-    from ..weights import read_card, sha256_of
+    from ..weights import read_card
     from .export_facts import card_facts
 
     told = (f"{len(data['train'])} volumes to train, {len(data['validation'])} to choose the epoch by, digest "
             f"{data['digest'][:16]}")
-    words = shlex.join(["tfrecon", *task.arguments.argv])
-    facts = card_facts(task.record, read_card(out / WEIGHTS), sha256_of(out / WEIGHTS), data=told, command=words)
+    # The card goes to other people: no paths of this machine.
+    training = {name: value for name, value in config.items() if name not in _PATHS}
+    facts = card_facts(task.record, read_card(out / WEIGHTS), sha256, data=told, training=training)
     write_whole(out / "MODEL_CARD.md", model_card(facts).encode())
 
 

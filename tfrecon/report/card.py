@@ -20,7 +20,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
     Args:
         facts: of the zoo's record and the weights' card: `name`, `summary`, `task`, `source`, `licence`, `parity` and, as far as
-            known, `scaling`, `options`, how the data were measured, `inputs`, `outputs`, `weights_sha256`, `data`, `command`,
+            known, `scaling`, `options`, how the data were measured, `inputs`, `outputs`, `weights_sha256`, `data`, `training`,
             `scores` (mean values by name) and `baseline_scores`.
     """
     front = {"library_name": "keras", "pipeline_tag": "image-to-image", "license": "apache-2.0",
@@ -30,7 +30,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     parts += _section("Origin", {"original": facts.get("source"), "licence of this implementation": facts.get("licence"),
                                  "equal to the original in": facts.get("parity"),
                                  "weights, SHA-256": facts.get("weights_sha256")})
-    parts += _section("Data and protocol", {"data": facts.get("data"), "command": facts.get("command"),
+    parts += _section("Data and protocol", {"data": facts.get("data"), "training": facts.get("training"),
                                             **{name: facts[name] for name in _PROTOCOL if facts.get(name) is not None}})
     parts += _scores(facts)
     parts += _section("Inputs", facts.get("inputs", {}))

@@ -85,14 +85,8 @@ class SplineFlowTrainer(Trainer):
         latents, log_determinant = self.flow(inputs, training=training)  # called: clears a mixed policy's casts
         return log_determinant + log_normal(latents)
 
-    def served(self, merged: bool = False) -> ServedFlow:
-        """Latents to pictures as other programs run it; there is no merged form, the maps of the weights are computed once.
-
-        Args:
-            merged: must be False.
-        """
-        if merged:
-            raise UsageError("A flow has no merged form for other programs; leave --merged out.")
+    def served(self) -> ServedFlow:
+        """Latents to pictures as other programs run it."""
         return ServedFlow(self.flow)
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:

@@ -87,7 +87,7 @@ def _trainer(model: Any, supervised: bool, sum_over_batch: bool, learning_rate: 
 _SEED = {"supervised": False, "num_unrolls": 4, "l2lam": 0.1}
 # No batch norms: those of the published network begin with an answer of variance 1, many times the image's, which takes
 # hundreds of steps to shrink (35 slices, five unrolls: 23.5 dB after two epochs, without them 30.5). And a U-Net, which sees
-# as far as aliasing reaches: on true k-space at 4x after one epoch as good as a ResNet of 3x3 convolutions after eight.
+# as far as aliasing reaches (benchmarks/README.md, true k-space of three brains).
 _RECOMMENDED = {"denoiser": "unet", "residual": True, "num_unrolls": 3, "l2lam": 0.05, "learning_rate": 7e-4}
 _SMALL = {"denoiser": "resnet", "kernel_size": 3, "latent_channels": 16, "num_blocks": 2, "num_unrolls": 4, "l2lam": 0.05,
           "learning_rate": 1e-3}
