@@ -1,6 +1,6 @@
 """Reconstructions of true multi-coil k-space: zero-filled, CG-SENSE, MoDL, deep basis pursuit, and classical compressed sensing.
 
-    python benchmarks/unrolled_real.py DATA/multicoil [--published modl_5l/model-50] [--modl FILE] [--dbp FILE]
+    python benchmarks/unrolled_real.py DATA/multicoil [--published modl_5l/model-50] [--modl FILE [--adapt 100]] [--dbp FILE]
 
 DATA is what benchmarks/real_data.py wrote. Every first slice is undersampled by a mask of columns (fastMRI's random mask,
 seeded with the file's name) and by one of single points (variable density, fully sampled 16 x 16, seed 0). Coil maps come
@@ -26,6 +26,7 @@ from tfrecon.metrics import psnr, ssim
 from tfrecon.physics import estimate_maps, ifft2c, rss
 from tfrecon.physics.masks import create_mask, variable_density_mask
 
+KINDS = ("columns", "points")
 WEIGHTS = (0.0003, 0.001, 0.003)
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         for volume in index_volumes(arguments.data, strict=True).volumes:
             kspace = reader.kspace(volume, 0)
             for acceleration in arguments.accelerations:
-                for kind in ("columns", "points"):
+                for kind in arguments.kinds:
                     mask = _mask(kind, volume, acceleration)
                     problem = problem_of(kspace, estimate_maps(kspace, mask), mask)
                     rows.append([f"{Path(volume.name).stem}, {acceleration}x {kind}",
@@ -76,8 +77,8 @@ def _methods(arguments: argparse.Namespace) -> dict[str, Callable[[Problem], lis
                                  ("DBP, trained here", "deep_basis_pursuit", arguments.dbp)):
         if weights:
             methods[title] = _trained(name, weights)
-    for unrolls in arguments.unrolls if arguments.modl else ():
-        methods[f"the same, {unrolls} unrolls"] = _trained("modl", arguments.modl, unrolls)
+    if arguments.adapt and arguments.modl:
+        methods[f"the same, adapted in {arguments.adapt} steps"] = _adapted(arguments.modl, arguments.adapt)
     try:
         from sigpy.mri import app
     except ImportError:
@@ -100,12 +101,25 @@ def _published(path: str) -> Callable[[Problem], list]:
     return lambda problem: [_apply(model, problem)]
 
 
-def _trained(name: str, weights: str, unrolls: int | None = None) -> Callable[[Problem], list]:
+def _trained(name: str, weights: str) -> Callable[[Problem], list]:
     from tfrecon import create
 
     model = create(name, weights=weights).model
-    model.num_unrolls = unrolls or model.num_unrolls
     return lambda problem: [_apply(model, problem)]
+
+
+def _adapted(weights: str, steps: int) -> Callable[[Problem], list]:
+    from tfrecon import create
+    from tfrecon.training import ScanAdaptation
+
+    model = create("modl", weights=weights).model
+    adaptation = ScanAdaptation(model, steps)
+
+    def method(problem: Problem) -> list:
+        adaptation([problem.inputs])
+        return [_apply(model, problem)]
+
+    return method
 
 
 def _classical(app: Any, problem: Problem, weight: float) -> np.ndarray:
@@ -118,7 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accelerations", type=float, nargs="+", default=[4, 6, 8])
     parser.add_argument("--published", help="prefix of the published MoDL's checkpoint")
     parser.add_argument("--modl", help="weights of `tfrecon train --model modl`")
-    parser.add_argument("--unrolls", type=int, nargs="+", default=[], help="also use MoDL's weights with so many unrolls")
+    parser.add_argument("--adapt", type=int, help="also fit it to each case's own samples in so many steps")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of masks")
     parser.add_argument("--dbp", help="weights of `tfrecon train --model deep_basis_pursuit`")
     return parser
 

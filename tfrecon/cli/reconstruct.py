@@ -28,7 +28,7 @@ from .options import (
     say,
 )
 from .runs import check_not_inside
-from .trained import Lazy, LazyConsistent, check_weights
+from .trained import Lazy, LazyAdapted, LazyConsistent, check_weights
 from .training_options import COIL_MAPS
 
 HELP = "reconstruct a file or folder"
@@ -56,6 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="CT, super-resolution: side of the tiles large inputs are cut into (whole slices)")
     parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
                         help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
+    parser.add_argument("--adapt", type=count, metavar="STEPS",
+                        help="modl, deep_basis_pursuit: first fit the network to every volume's own samples (100 are a start)")
     add_combine(parser)
     parser.add_argument("--data-consistency", action="store_true",
                         help="networks on zero-filled images: put the measured samples back afterwards, at whole frames")
@@ -76,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.combine and (record.task != "masked" or arguments.data_consistency):
         raise UsageError("--combine is for networks on magnitudes, without --data-consistency, which knows the coils; received "
                          f"--model {record.name}.")
+    if arguments.adapt and (record.task != "multicoil" or record.make is None):
+        raise UsageError(f"--adapt is for modl and deep_basis_pursuit, received --model {record.name}.")
     if arguments.data_consistency:
         prepare = _made_consistent(record)
     index, results, close = prepare(arguments, record, card)
@@ -157,6 +161,8 @@ def _coils(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> 
         scaling = "zero_filled_max" if card["scaling"] == "zero_filled_max_uncropped" else card["scaling"]
         model = LazyConsistent(arguments, scaling, record.multiple_for(card.get("options", {})))
         facts = {**facts, "data_consistency": "yes"}
+    elif arguments.adapt:
+        model, facts = LazyAdapted(arguments), {**facts, "adapted_steps": arguments.adapt}
     settings = CoilSettings(masking(arguments), arguments.crop, arguments.coil_maps, attributes=facts)
     reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
     return index, reconstruct_coil_folder(index, arguments.output, model, settings, reader, arguments.overwrite,

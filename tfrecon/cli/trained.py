@@ -86,3 +86,25 @@ class LazyConsistent(Lazy):
     def consistent(self, image: Any, inputs: Any) -> Any:
         """That answer with the measured samples put back."""
         return self.model.consistent(image, inputs)
+
+
+class LazyAdapted(Lazy):
+    """A model that is fitted to every volume before it reconstructs it."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        super().__init__(arguments)
+        self.adaptation: Any = None
+
+    def build(self, model: Any) -> Any:
+        from ..training import ScanAdaptation
+
+        self.adaptation = ScanAdaptation(model.model, self.arguments.adapt)
+        return super().build(model)
+
+    def adapt(self, scans: list[dict[str, Any]]) -> str:
+        """Fit the model to slices of a volume; a note."""
+        self.built()
+        losses = self.adaptation(scans)
+        few = max(1, len(losses) // 10)
+        first, last = (sum(part) / few for part in (losses[:few], losses[-few:]))
+        return f"adapted in {len(losses)} steps, loss {first:.3g} to {last:.3g}"

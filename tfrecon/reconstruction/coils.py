@@ -24,11 +24,14 @@ from ..data import (
     save_reconstruction,
 )
 from ..data.multicoil.problem import measured_columns
+from ..data.prior import evenly
 from ..errors import DataError
 from ..physics import fft2c
 from ..transforms import center_crop
 from .folder import Outcome, each_hdf5
 from .volumes import own_masks, slice_notes
+
+_ADAPTED_TO = 8  # slices of a volume, at even distances
 
 Solver = Callable[[Mapping[str, np.ndarray]], Any]
 
@@ -65,7 +68,8 @@ def reconstruct_coil_volume(
 
     Args:
         model: {"kspace", "sens_maps", "mask"}, each with a batch axis of 1, to complex (1, H, W). Where it has the methods
-            `without`, of the same form, and `consistent`, of that answer and the inputs, both residuals are noted.
+            `without`, of the same form, and `consistent`, of that answer and the inputs, both residuals are noted. Where it
+            has the method `adapt`, that is given the inputs, without batch axis, of some slices first, and returns a note.
 
     Returns:
         (magnitude float32 (slices, h, w) in the file's units; the mask applied, None for data undersampled already and for
@@ -82,13 +86,21 @@ def reconstruct_coil_volume(
     own = own_masks(volume, reader)
     mask, note = (None, "the file's own masks were used") if own else choose_mask(volume, kspace, settings.masking)
     maps, size = CoilMapSource(settings.coil_maps, reader), output_size(volume, settings.crop)
+
+    def problem_at(i: int) -> Problem:
+        applied = own[i] if own else measured_columns(kspace[i]) if mask is None else mask
+        return problem_of(kspace[i], maps(volume, i, kspace[i], applied), applied, settings.scaling)
+
     images, before, after = [], [], []
-    for i, k in enumerate(kspace):
-        applied = own[i] if own else measured_columns(k) if mask is None else mask
-        if not k.any():  # whatever a model makes of nothing, the result is 0
+    signal = [i for i, k in enumerate(kspace) if k.any()]
+    adapted = ""
+    if signal and hasattr(model, "adapt"):
+        adapted = model.adapt([problem_at(i).inputs for i in (signal[j] for j in evenly(len(signal), _ADAPTED_TO))])
+    for i in range(volume.slices):
+        if i not in signal:  # whatever a model makes of nothing, the result is 0
             images.append(np.zeros(size, np.float32))
             continue
-        problem = problem_of(k, maps(volume, i, k, applied), applied, settings.scaling)
+        problem = problem_at(i)
         if hasattr(model, "without"):
             answer = _image(model.without, problem, volume)
             before.append(residual(problem, answer))
@@ -97,7 +109,7 @@ def reconstruct_coil_volume(
             image = _image(model, problem, volume)
         after.append(residual(problem, image))
         images.append(center_crop(np.abs(image) * np.float32(problem.scale), size))
-    notes = (note, *slice_notes(volume, kspace, reader), _residual_note(before, after))
+    notes = (note, *slice_notes(volume, kspace, reader), adapted, _residual_note(before, after))
     return np.stack(images), mask, "; ".join(filter(None, notes))
 
 

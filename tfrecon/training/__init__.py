@@ -7,6 +7,7 @@ from .deblurgan import DeblurGAN
 from .estimate import StepCost, measure_step
 from .optimizers import TorchAdagrad, TorchAdam, torch_optimizer
 from .pix2pix import Pix2Pix
+from .scan_adaptation import ScanAdaptation
 from .schedules import ConstantThenLinear, CosineToZero
 from .session import fit_resumable
 from .spline_flow import SplineFlowTrainer
@@ -15,7 +16,7 @@ from .unet_gan import UNetGAN
 from .unrolled_recon import UnrolledRecon
 
 __all__ = [
-    "CTDeblurGAN", "ConstantThenLinear", "CosineToZero", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "SplineFlowTrainer",
+    "CTDeblurGAN", "ConstantThenLinear", "CosineToZero", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "ScanAdaptation", "SplineFlowTrainer",
     "StepCost", "TorchAdagrad", "TorchAdam", "UNetGAN", "UnrolledRecon", "adam_opt", "callbacks", "cross_validate",
     "fit_resumable", "measure_step", "torch_optimizer",
 ]

@@ -9,7 +9,9 @@ import keras
 import tensorflow as tf
 
 from ..errors import UsageError
+from ..models.measurement import measured_inputs
 from ..models.real_border import with_real_inputs
+from .held_back import check_share, held_back_loss, split_mask
 from .image_trainer import ImageTrainer
 from .optimizers import TorchAdam
 
@@ -26,18 +28,24 @@ class UnrolledRecon(ImageTrainer):
         supervised: loss sum |x_hat - x|^2 in the image; False: sum |A x_hat - y|^2 on the measured samples, which asks for
             no full images (the seed's runs).
         sum_over_batch: add the samples' losses (the seed's copy); False: their mean (DeepInPy).
+        held_back: without images: this share of the measured samples, drawn anew in every step, is kept from the model and
+            alone judges it, by `held_back.held_back_loss` (0.4 is Yaman's). 0: all samples do both (the seed's runs), which
+            a network can satisfy without learning what was not measured.
+        seed: of that draw.
 
     Logs: loss; nrmse, the mean of |x_hat - x| / |x| (0 without images). Validation: ssim, psnr, l1 of magnitudes, nrmse.
     Value range: images of about [0, 1] in magnitude.
     Departures: learning-rate steps, clipping and accumulation are Keras' (schedules; clipnorm, global_clipnorm and
         gradient_accumulation_steps of the optimizer); the magnitude loss, which the original gets wrong, is left out.
-    Reference: utcsilab/deepinpy@eafebc7 recons/recon.py; SamiKhandker/ImprovingMRIQuality@9f53d9e.
+    Reference: utcsilab/deepinpy@eafebc7 recons/recon.py; SamiKhandker/ImprovingMRIQuality@9f53d9e; held_back: Yaman et al.,
+        Self-supervised learning of physics-guided reconstruction neural networks without fully sampled reference data (2020).
     """
 
     _optimizer_names = ("optimizer",)
 
     def __init__(
-        self, model: keras.Model | None = None, supervised: bool = True, sum_over_batch: bool = False, **kwargs: Any
+        self, model: keras.Model | None = None, supervised: bool = True, sum_over_batch: bool = False, held_back: float = 0.0,
+        seed: int = 0, **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if model is None:
@@ -45,6 +53,9 @@ class UnrolledRecon(ImageTrainer):
 
             model = MoDL()
         self.model, self.supervised, self.sum_over_batch = model, bool(supervised), bool(sum_over_batch)
+        self.held_back, self.seed = check_share(held_back, self.supervised), seed
+        if self.held_back:
+            self.random = keras.random.SeedGenerator(seed)
         self.train_metrics = [keras.metrics.Mean(name=name) for name in ("loss", "nrmse")]
         self.test_metrics.append(keras.metrics.Mean(name="nrmse"))
         self.built = True
@@ -69,14 +80,26 @@ class UnrolledRecon(ImageTrainer):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         inputs, image = _unpacked(data)
+        given, judges = self._split(inputs)
         with tf.GradientTape() as tape:
-            output = self(inputs, training=True)
-            loss = self._loss(inputs, image, output)
+            output = self(given, training=True)
+            loss = self._loss(judges, image, output)
             scaled = self.scaled(self.optimizer, loss)
         self.minimize(self.optimizer, tape, scaled, self.variables_of("optimizer"))
         return self.log(loss, 0.0 if image is None else tf.reduce_mean(nrmse(image, output)))
 
+    def _split(self, inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """(measurement to reconstruct from, measurement to be judged by)."""
+        if not self.held_back:
+            return inputs, inputs
+        masks = split_mask(inputs["mask"], self.held_back, self.model.consistency.centered, self.random)
+        given, judges = (measured_inputs({**inputs, "mask": mask}) for mask in masks)
+        return given, judges
+
     def _loss(self, inputs: Mapping[str, Any], image: Any, output: Any) -> Any:
+        if self.held_back:
+            losses = held_back_loss(self.model.operator(inputs), inputs, output)
+            return tf.reduce_sum(losses) if self.sum_over_batch else tf.reduce_mean(losses)
         if not self.supervised:
             difference = self.model.operator(inputs).forward(output) - inputs["kspace"]
         elif image is None:
@@ -115,7 +138,8 @@ class UnrolledRecon(ImageTrainer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model),
-                "supervised": self.supervised, "sum_over_batch": self.sum_over_batch}
+                "supervised": self.supervised, "sum_over_batch": self.sum_over_batch, "held_back": self.held_back,
+                "seed": self.seed}
 
 
 def nrmse(image: Any, output: Any) -> Any:
