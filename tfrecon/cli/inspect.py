@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import Any
 
 from ..hdf5 import shown
+from .examination import examine
 from .options import add_json, add_reading, print_json, say
 
 HELP = "show what a file or folder holds"
@@ -45,7 +45,7 @@ def _describe(volume: Any, patient: str, reader: Any, deep: bool) -> dict[str, A
 
     findings = [*volume.notes, *filter(None, [memory_shortage(volume)])]
     for i in _chosen(volume, deep):
-        findings += [f"slice {i}: {sentence}" for sentence in _examine(volume, reader, i)]
+        findings += [f"slice {i}: {sentence}" for group in examine(volume, reader, i) for sentence in group]
     return {
         "name": volume.name,
         "patient": patient,
@@ -66,26 +66,6 @@ def _chosen(volume: Any, deep: bool) -> Any:
     if memory_shortage(volume):
         return []
     return range(volume.slices) if deep else [volume.slices // 2]
-
-
-def _examine(volume: Any, reader: Any, i: int) -> list[str]:
-    """What is wrong with one slice of k-space, and with the stored image that belongs to it."""
-    from ..data import examine_slice
-    from ..errors import DataError
-
-    found, images = [], []
-    for key, shape in volume.image_keys.items():
-        try:
-            images.append(reader.target(replace(volume, target_key=key, target_shape=shape), i))
-        except DataError as error:
-            found.append(str(error))
-    try:
-        kspace = reader.kspace(volume, i)
-    except DataError as error:
-        return [*found, str(error)]
-    if not kspace.any():
-        found.append("empty: every sample is zero")
-    return found + examine_slice(kspace, images[0] if images else None)
 
 
 def _print(index: Any, rows: list[dict[str, Any]], patients: int) -> None:

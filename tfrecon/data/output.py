@@ -67,11 +67,11 @@ def check_folder(folder: Any) -> None:
                             "or change its mode.")
 
 
-def is_complete(path: Any, slices: int | None = None) -> bool:
-    """Whether a readable reconstruction of ours, with that many slices, stands under that name."""
+def is_complete(path: Any, slices: int | None = None, dataset: str = DATASET) -> bool:
+    """Whether a readable result of ours, with that many slices, stands under that name."""
     try:
         with open_hdf5(path) as file:
-            shape = get_dataset(file, DATASET).shape
+            shape = get_dataset(file, dataset).shape
     except DataError:
         return False
-    return shape is not None and len(shape) == 3 and slices in (None, shape[0])
+    return shape is not None and len(shape) > 2 and slices in (None, shape[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import check_folder, is_complete
+from ..data.output import DATASET
 from ..errors import DataError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 
@@ -56,6 +57,7 @@ def each_hdf5(
     overwrite: bool,
     resume: bool,
     strict: bool,
+    dataset: str = DATASET,
 ) -> Iterable[Outcome]:
     """`each_volume` into HDF5 files under the volumes' relative names, checked before anything is written.
 
@@ -65,6 +67,7 @@ def each_hdf5(
         make: (volume, path) writes its result there and returns a note.
         facts: attributes that all results of this run share.
         overwrite: replace existing results. resume: keep those that are complete. strict: see `each_volume`.
+        dataset: which makes a result complete.
 
     Raises:
         UsageError: results exist already, were made another way, or would replace inputs; `out` is a file.
@@ -77,7 +80,7 @@ def each_hdf5(
 
     def complete(volume: Any) -> Path | None:
         path = targets[volume.name]
-        return path if resume and is_complete(path, volume.slices) else None
+        return path if resume and is_complete(path, volume.slices, dataset) else None
 
     for path in filter(None, map(complete, volumes)):
         check_same_run(path, facts)

@@ -16,7 +16,7 @@ from .unet_gan import UNetGAN
 from .unrolled_recon import UnrolledRecon
 
 __all__ = [
-    "CTDeblurGAN", "ConstantThenLinear", "CosineToZero", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "ScanAdaptation", "SplineFlowTrainer",
-    "StepCost", "TorchAdagrad", "TorchAdam", "UNetGAN", "UnrolledRecon", "adam_opt", "callbacks", "cross_validate",
-    "fit_resumable", "measure_step", "torch_optimizer",
+    "CTDeblurGAN", "ConstantThenLinear", "CosineToZero", "DeblurGAN", "Pix2Pix", "SRResCycGAN", "ScanAdaptation",
+    "SplineFlowTrainer", "StepCost", "TorchAdagrad", "TorchAdam", "UNetGAN", "UnrolledRecon", "adam_opt", "callbacks",
+    "cross_validate", "fit_resumable", "measure_step", "torch_optimizer",
 ]

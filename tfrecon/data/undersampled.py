@@ -1,0 +1,50 @@
+"""Fully sampled k-space written back undersampled, as test data are given to others: without images, without identifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import DataError
+from ..files import replace_when_complete
+from .index import Volume
+from .masking import Masking, choose_mask
+from .slices import SliceReader
+
+_MAPS = ("sens_maps", "maps")
+
+
+def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, path: Any, patient: str) -> np.ndarray:
+    """Write `kspace` complex64, 0 where not sampled, `mask` bool (W,), and the file's own coil maps.
+
+    Args:
+        volume, reader: fully sampled k-space.
+        masking: the rule.
+        path: the final name; appears when it is complete.
+        patient: stands for the patient's identifier.
+
+    Returns:
+        The mask.
+
+    Raises:
+        DataError: the k-space is undersampled already or has a mask of its own; a slice is unusable.
+        ResourceError: it could not be written.
+    """
+    kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
+    mask, note = choose_mask(volume, kspace, masking)
+    if note or mask is None:
+        raise DataError(f"{volume.name}: expected fully sampled k-space; {note}")
+    with replace_when_complete(path, sum(k.nbytes for k in kspace)) as part, h5py.File(part, "w") as file:
+        stored = file.create_dataset("kspace", (len(kspace), *kspace[0].shape), np.complex64)
+        for i, k in enumerate(kspace):
+            stored[i] = k * mask
+        file["mask"] = mask
+        for key in set(_MAPS) & set(volume.extra_keys):
+            file[key] = np.stack([reader.coil_maps(volume, key, i) for i in range(volume.slices)])
+        file.attrs.update({"patient_id": patient, "sampled_fraction": float(mask.mean()),
+                           **{f"mask_{name}": str(value) for name, value in masking.as_attributes().items()}})
+        if volume.attributes.get("acquisition"):
+            file.attrs["acquisition"] = volume.attributes["acquisition"]
+    return mask
