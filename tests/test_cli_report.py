@@ -10,6 +10,7 @@ import pytest
 from cli_tools import TINY, call, disc, fingerprint, results, volume, volumes
 
 from tfrecon.cli.portable import portable, without_places
+from tfrecon.cli.run_folders import read_runs
 from tfrecon.report import save_figure, strip
 
 EPOCHS = [{"epoch": n, "g_loss": 2.0 - n, "val_psnr": 20.0 + n, "val_ssim": 0.6 + 0.05 * n} for n in range(3)]
@@ -29,7 +30,7 @@ def training(folder, history=EPOCHS, **facts):
         "command": ["tfrecon", "train", "--data", "/home/someone/volumes", "--out", str(folder)], "tfrecon": "0.1.0",
         "python": "3.11.7", "packages": {"keras": "3.15"}, "device": "CPU, 2 cores", "finished": "2026-11-22", "seconds": 61.0,
         "card": {"model": "unet_gan", "acceleration": 4, "options": {"width": 16, "loss": "bce"}},
-        "data": {"train": {"t1.h5": "patient-01", "t2.h5": "patient-02"}, "validation": {"v.h5": "patient-03"}, "digest": "d" * 64},
+        "data": {"train": {"t1.h5": "patient-01", "t2.h5": "patient-02"}, "validation": {"v.h5": "patient-03"}, "digest": "dd"},
         "seed": 7, "epochs": len(history), "epochs_asked": len(history), "baseline_ssim": 0.55, "weights_sha256": "ab" * 32,
         **done, **facts}
     write(folder / "run.json", record)
@@ -72,10 +73,12 @@ def test_the_whole_way_from_training_to_the_report(capsys, tmp_path, demo_folder
     (tmp_path / "test").mkdir()
     for name in held:
         shutil.copy(demo_folder / name, tmp_path / "test" / name)
-    made = call(capsys, "reconstruct", tmp_path / "test", tmp_path / "out", "--weights", tmp_path / "unet" / "generator.weights.h5")
+    weights = tmp_path / "unet" / "generator.weights.h5"
+    made = call(capsys, "reconstruct", tmp_path / "test", tmp_path / "out", "--weights", weights)
     assert made.code == 0, made.err
     before = fingerprint(tmp_path)
-    found = call(capsys, "report", tmp_path / "unet", tmp_path / "out", "--target", demo_folder, "-o", tmp_path / "r.html", "--json")
+    words = (tmp_path / "unet", tmp_path / "out", "--target", demo_folder, "-o", tmp_path / "r.html", "--json")
+    found = call(capsys, "report", *words)
     assert found.code == 0, found.err
     assert {k: v for k, v in fingerprint(tmp_path).items() if not k.endswith("r.html")} == before
     assert [row["name"] for row in found.json()["tables"][0]] == ["zero-filled", "out"]
@@ -86,7 +89,7 @@ def test_the_whole_way_from_training_to_the_report(capsys, tmp_path, demo_folder
     # what an interrupted run lacks comes back as the message of `report` says
     (tmp_path / "unet" / "run.json").unlink()
     broken = call(capsys, "report", tmp_path / "unet", "-o", tmp_path / "again.html")
-    assert broken.code == 3 and "--resume; with --epochs N" in broken.err
+    assert broken.code == 3 and "with --epochs N for the N epochs that are done" in broken.err
     again = call(capsys, "train", "--data", demo_folder, "--out", tmp_path / "unet", *TINY, "--epochs", 1, "--resume")
     assert again.code == 0 and call(capsys, "report", tmp_path / "unet", "-o", tmp_path / "again.html").code == 0
 
@@ -97,14 +100,14 @@ def test_a_training_alone_says_what_its_scores_are_worth(capsys, tmp_path):
     assert found.code == 0 and found.out == f"report: {tmp_path / 'r.html'}\n" and not found.err
     text, pictures = page_of(tmp_path / "r.html")
     assert pictures == 1 and "My &amp; report" in text and "A. &lt;b&gt;Student" in text
-    for part in ("0.5500", "unet, epoch 3 of 3", "they flatter", "2 volumes of 2 patients", "patient-03"[:0], "bce", "keras", "61 s",
+    for part in ("0.5500", "unet, epoch 3 of 3", "they flatter", "2 volumes of 2 patients", "bce", "keras", "61 s",
                  "--data volumes", "Ronneberger", "not a medical device", "the last epoch was the best"):
         assert part in text, part
     assert "someone" not in text and str(tmp_path) not in text
 
 
 def test_runs_of_one_task_stand_side_by_side_each_against_its_baseline(capsys, tmp_path, data):
-    runs = [training(tmp_path / "a"), training(tmp_path / "b", EPOCHS[:2]), reconstruction(tmp_path / "good", data, 0.01),
+    runs = [training(tmp_path / "x"), training(tmp_path / "y", EPOCHS[:2]), reconstruction(tmp_path / "good", data, 0.01),
             reconstruction(tmp_path / "bad", data, 0.5), reconstruction(tmp_path / "one", data, 0.01, ["a"])]
     found = call(capsys, "report", *runs, "--target", data, "-o", tmp_path / "r.html", "--json")
     assert found.code == 1  # of the third two volumes are missing
@@ -125,7 +128,9 @@ def test_markdown_has_its_pictures_beside_it_and_no_foreign_markup(capsys, tmp_p
     text = out.read_text()
     linked = re.findall(r"!\[.*?\]\(my%20report_images/(\d+\.png)\)", text)
     assert linked == results(tmp_path / "my report_images") == ["01.png", "02.png", "03.png", "04.png"]
-    assert "<script" not in text and "<img" not in text and "](http" not in text and str(tmp_path) not in text
+    assert str(tmp_path) not in text
+    prose = re.sub(r"```\n.*?```", "", text, flags=re.S)  # a command is shown as typed
+    assert "<script" not in prose and "<img" not in prose and not re.search(r"(?<!\\)\]\(http", prose)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {6}
     assert "d.h5 was not reconstructed: d.h5: " in text and re.search(r"^\| zero-filled \(baseline\) \|", text, re.M)
@@ -154,9 +159,10 @@ def test_rows_15_16_77_78_what_went_wrong_is_said(capsys, tmp_path, data):
     assert found.code == 3, found.err  # one prediction could not be read
     text, _ = page_of(tmp_path / "r.html")
     for part in ("g_loss is not a finite number in epoch 4", "val_ssim is not a finite number in epoch 4",
-                 "0.7000, is not better than zero-filled, 0.9000", "stopped after 4 of 9 epochs", "1 patients stand on both sides",
-                 "odd.h5 was not used: not readable", "no reconstruction of c.h5", "a.h5 could not be judged: a.h5: reconstruction "
-                 "holds NaN", "looks ×20 too large", "zero.h5: the target is zero everywhere", "was trained on"[4:]):
+                 "0.7000, is not better than zero-filled, 0.9000", "stopped after 4 of 9 epochs",
+                 "1 patients stand on both sides", "odd.h5 was not used: not readable", "no reconstruction of c.h5",
+                 "a.h5 could not be judged: a.h5: reconstruction holds NaN", "looks ×20 too large",
+                 "zero.h5: the target is zero everywhere", "names of volumes the network was trained on"):
         assert part in text, part
     assert str(tmp_path) not in text
 
@@ -205,9 +211,11 @@ def test_rows_53_55_where_a_report_cannot_stand(capsys, tmp_path, data):
     run, made = training(tmp_path / "unet"), reconstruction(tmp_path / "out", data)
     (tmp_path / "there.html").write_text("mine")
     (tmp_path / "folder.html").mkdir()
-    for out, fragment in ((run / "r.html", "would lie inside what it is made of"), (tmp_path / "there.html", "exists. Use --overwrite"),
-                          (tmp_path / "folder.html", "is a folder"), (tmp_path / "r.pdf", ".html or .md"),
-                          (tmp_path / "there.html" / "r.html", "is a file or a broken link")):
+    for out, fragment in (
+        (run / "r.html", "would lie inside what it is made of"), (tmp_path / "there.html", "exists. Use --overwrite"),
+        (tmp_path / "folder.html", "is a folder"), (tmp_path / "r.pdf", ".html or .md"),
+        (tmp_path / "there.html" / "r.html", "is a file or a broken link"),
+    ):
         found = call(capsys, "report", run, "-o", out)
         assert found.code == 2 and fragment in found.err and found.err.count("\n") == 1, found.err
     for out in (made / "r.html", data / "r.md"):
@@ -217,23 +225,24 @@ def test_rows_53_55_where_a_report_cannot_stand(capsys, tmp_path, data):
 
 
 def test_runs_that_do_not_go_together(capsys, tmp_path, data):
-    run, made = training(tmp_path / "unet"), reconstruction(tmp_path / "out", data)
-    other = training(tmp_path / "sr", card={"model": "srrescycgan"})
+    run, made = training(tmp_path / "runs" / "unet"), reconstruction(tmp_path / "out", data)
+    other = training(tmp_path / "runs" / "sr", card={"model": "srrescycgan"})
     for words, code, fragment in (
         ((run, run), 2, "is given twice"), ((run, other), 2, "of one task are set side by side; unet (unet_gan) and sr"),
         ((made,), 2, "out: reconstructions are judged by their targets. Give the folder with --target."),
         ((run, "--target", data), 2, "none of the runs holds any"), ((made, "--target", tmp_path / "nowhere"), 3, "nowhere"),
         ((made, "--target", volumes(tmp_path / "others", "xyz")), 3, "none of the targets"),
-        ((run, "--center-fraction", 2), 2, "between 0 and 1/acceleration"), ((tmp_path,), 3, "Its folders out, sr, unet have one."),
+        ((run, "--center-fraction", 2), 2, "between 0 and 1/acceleration"),
+        ((tmp_path / "runs",), 3, "Its folders sr, unet have one."),
     ):
         found = call(capsys, "report", *words, "-o", tmp_path / "r.html")
         assert found.code == code and fragment in found.err, found.err
         assert not (tmp_path / "r.html").exists()
 
 
-def test_runs_with_the_same_name_are_told_apart(capsys, tmp_path):
+def test_runs_with_the_same_name_are_told_apart(tmp_path):
     runs = [training(tmp_path / side / "unet") for side in ("x", "y")]
-    assert call(capsys, "report", *runs, "-o", tmp_path / "r.html", "--json").json()["runs"] == ["x/unet", "y/unet"]
+    assert [run.label for run in read_runs(runs)] == ["x/unet", "y/unet"]
 
 
 def test_commands_and_messages_lose_the_places_of_this_machine():
