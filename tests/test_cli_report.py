@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -85,6 +86,7 @@ def test_the_whole_way_from_training_to_the_report(capsys, tmp_path, demo_folder
     text, pictures = page_of(tmp_path / "r.html")
     assert "chosen by" in text and "no reconstruction of" not in text and str(tmp_path) not in text
     assert pictures == min(len(held), 3) + 3  # volumes, the way from k-space, curves, strip
+    assert text.count('class="scroll wide"') == 3 and ".wide img { width" in text  # on a telephone scrolled, not shrunk
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)|https?://""", text)
     # what an interrupted run lacks comes back as the message of `report` says
     (tmp_path / "unet" / "run.json").unlink()
@@ -248,6 +250,7 @@ def test_runs_with_the_same_name_are_told_apart(tmp_path):
 def test_commands_and_messages_lose_the_places_of_this_machine():
     words = ["tfrecon", "train", "--data", "/home/me/my data", "--out=/tmp/run", "rel/ative", "kaggle://a/b", "~/x"]
     assert portable(words) == "tfrecon train --data 'my data' --out=run rel/ative kaggle://a/b x"
+    assert portable(["/home/me/run/g.h5", "/home/me/run"], [Path("/home/me/run")]) == "run/g.h5 run"
     assert without_places("/a/b/c.h5: in /a/b", ["/a/b", "/"]) == "c.h5: in b"
 
 

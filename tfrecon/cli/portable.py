@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 
-def portable(words: Sequence[str]) -> str:
-    """A command line; of absolute paths only the last part is left."""
-    return shlex.join(map(_portable, words))
+def portable(words: Sequence[str], runs: Iterable[Path] = ()) -> str:
+    """A command line; of absolute paths only the last part is left, of those in the folder of a run what begins there."""
+    places = [run.resolve() for run in runs]
+    return shlex.join(_portable(word, places) for word in words)
 
 
-def _portable(word: str) -> str:
+def _portable(word: str, places: Sequence[Path]) -> str:
     option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "~")) else word
+    if not value.startswith(("/", "~")):
+        return word
+    path = Path(value)
+    place = next((place for place in places if place in path.parents), path)
+    return f"{option}{equals}{path.relative_to(place.parent).as_posix()}"
 
 
 def without_places(text: str, places: Iterable[Any]) -> str:

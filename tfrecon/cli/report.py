@@ -42,8 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     runs = read_runs(arguments.runs)
     _check_together(runs, arguments.target)
     judgements = _judge(runs, arguments.target, rules)
+    commands = [*(each.command for each in runs if each.command), ["tfrecon", *arguments.argv]]
+    places = [each.path for each in runs]
     write_page(out, arguments.title or default_title(runs), subtitle_of(arguments.author), runs, judgements,
-               [*dict.fromkeys(portable(each.command) for each in runs if each.command), portable(["tfrecon", *arguments.argv])])
+               [*dict.fromkeys(portable(words, places) for words in commands)])
     tables = [group_rows(group) for group in groups(judgements)]
     if arguments.json:
         print_json({"report": str(out.resolve()), "runs": [each.label for each in runs], "tables": tables,
