@@ -67,6 +67,7 @@ def page_of(path):
     return re.sub(r'base64,[^"]*', "", source), source.count("data:image/png;base64,")
 
 
+@pytest.mark.slow
 def test_the_whole_way_from_training_to_the_report(capsys, tmp_path, demo_folder, tiny_unet):
     """Trained, reconstructed, reported; the run's own weights tell which targets were trained on, and are not missed."""
     assert call(capsys, "train", "--data", demo_folder, "--out", tmp_path / "unet", *TINY, "--epochs", 1).code == 0
@@ -151,6 +152,8 @@ def test_rows_15_16_77_78_what_went_wrong_is_said(capsys, tmp_path, data):
     with h5py.File(run / "b.h5", "r+") as file:
         file["reconstruction"][...] *= 20
     (run / "c.h5").unlink()
+    with h5py.File(data / "b.h5", "r+") as file:
+        del file["kspace"]
     history = [*EPOCHS, {**EPOCHS[0], "epoch": 3, "g_loss": float("nan"), "val_ssim": None}]
     doubtful = training(tmp_path / "unet", EPOCHS)
     write(doubtful / "history.json", history)
@@ -163,7 +166,7 @@ def test_rows_15_16_77_78_what_went_wrong_is_said(capsys, tmp_path, data):
     for part in ("g_loss is not a finite number in epoch 4", "val_ssim is not a finite number in epoch 4",
                  "0.7000, is not better than zero-filled, 0.9000", "stopped after 4 of 9 epochs",
                  "1 patients stand on both sides", "odd.h5 was not used: not readable", "no reconstruction of c.h5",
-                 "a.h5 could not be judged: a.h5: reconstruction holds NaN", "looks ×20 too large",
+                 "a.h5 could not be judged: a.h5: reconstruction holds NaN", "looks ×20 too large", "no zero-filled row: b.h5: ",
                  "zero.h5: the target is zero everywhere", "names of volumes the network was trained on"):
         assert part in text, part
     assert str(tmp_path) not in text
@@ -245,6 +248,8 @@ def test_runs_that_do_not_go_together(capsys, tmp_path, data):
 def test_runs_with_the_same_name_are_told_apart(tmp_path):
     runs = [training(tmp_path / side / "unet") for side in ("x", "y")]
     assert [run.label for run in read_runs(runs)] == ["x/unet", "y/unet"]
+    # nor is a run taken for doing nothing
+    assert [run.label for run in read_runs([training(tmp_path / "x" / "zero-filled")])] == ["x/zero-filled"]
 
 
 def test_commands_and_messages_lose_the_places_of_this_machine():

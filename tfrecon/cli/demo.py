@@ -104,16 +104,17 @@ def _reconstruct(demo: MaskedDemo, validation: Part, trained: dict[str, Any]) ->
 
 
 def _report(demo: MaskedDemo, judged: Any) -> Path:
-    from .report_page import subtitle_of, write_page
+    from .report_page import known_volumes, subtitle_of, write_page
     from .report_scores import Judgement
     from .run_folders import read_runs
 
     arguments, record = demo.arguments, demo.record
     named = (f"--{name.replace('_', '-')} {getattr(arguments, name)}" for name in _REPEATED)
     training, made = read_runs([demo.out / "train", demo.results])
+    judgement = Judgement(record.name, judged, made, known_volumes(made, [training]), [demo.out / "data", *made.places])
     return write_page(
         demo.out / "report.html", f"tfrecon demo: {record.name} on phantoms", f"{record.summary} {subtitle_of(None)}",
-        [training, made], [Judgement(record.name, judged, made)], [f"tfrecon demo {' '.join(named)}"],
+        [training, made], [judgement], [f"tfrecon demo {' '.join(named)}"],
     )
 
 

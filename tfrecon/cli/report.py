@@ -108,8 +108,7 @@ def _judge(runs: Sequence[Run], target: str | None, rules: Any) -> list[Any]:
         if not judged.evaluation.volumes:
             reason = next(iter(judged.evaluation.failed.values()), "the names differ")
             raise DataError(f"{each.label}: none of the targets in {target} has a reconstruction that can be judged ({reason}).")
-        places = (each.path, target, *(word for word in each.command if word.startswith("/")))
-        judgements.append(Judgement(each.label, judged, each, known_volumes(each, trainings), places))
+        judgements.append(Judgement(each.label, judged, each, known_volumes(each, trainings), [*each.places, target]))
     return judgements
 
 

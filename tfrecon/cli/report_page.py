@@ -98,7 +98,7 @@ def training_blocks(trainings: Sequence[Training], alone: bool) -> list[Any]:
                            "set and give its folder to the report too, with --target."))
     if len(trainings) > 1:
         known = {run.baseline for run in trainings if math.isfinite(run.baseline)}
-        series = {run.label: run.curves[f"val_{metric}"] for run in trainings}
+        series = {run.label: run.curves[f"val_{run.metric}"] for run in trainings}
         figure = comparison(series, metric.upper(), known.pop() if len(known) == 1 else None, baseline)
         blocks.append(Picture(figure, f"Validation {metric.upper()} of all runs, per epoch."))
     for run in trainings:

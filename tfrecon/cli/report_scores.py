@@ -194,7 +194,8 @@ def training_failures(run: Training) -> list[str]:
     if shared:
         found.append(f"{run.label}: {len(shared)} patients stand on both sides of the split, so the validation scores flatter.")
     skipped = mapping_of(run.record.get("skipped"))
-    return found + [f"{run.label}: {name} was not used: {text_of(reason)}" for name, reason in skipped.items()]
+    return found + [f"{run.label}: {name} was not used: {without_places(text_of(reason), run.places)}"
+                    for name, reason in skipped.items()]
 
 
 def judged_failures(judgement: Judgement) -> list[str]:
@@ -219,7 +220,7 @@ def judged_failures(judgement: Judgement) -> list[str]:
                   for name, reason in judgement.record.failed.items()]
     found += [f"{label}: {name} could not be judged: {_shortened(reason, judgement)}"
               for name, reason in evaluation.failed.items()]
-    return found + [f"{label}: {name}: {note}" for name, note in evaluation.notes.items()]
+    return found + [f"{label}: {name}: {_shortened(note, judgement)}" for name, note in evaluation.notes.items()]
 
 
 def _shortened(reason: str, judgement: Judgement) -> str:

@@ -14,6 +14,7 @@ from ..hdf5 import shown
 
 _LIMIT = 2**24  # bytes; a record with the names of ten thousand volumes has one
 _BEST, _BASELINE = "best_val_", "baseline_"
+_TAKEN = {"zero-filled", "blurred", "bicubic", "uniform", "target"}  # names of other rows and pictures
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Run:
     def command(self) -> list[str]:
         words = self.record.get("command")
         return [text_of(word) for word in words] if isinstance(words, list) else []
+
+    @property
+    def places(self) -> list[str]:
+        """Folders that messages may name and a report should not."""
+        return [str(self.path), *(word for word in self.command if word.startswith("/"))]
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def _labels(places: list[Path]) -> list[str]:
     """The folders' names, with as much of their places as tells them apart."""
     for length in range(1, max(len(place.parts) for place in places)):
         labels = ["/".join(place.parts[-length:]) for place in places]
-        if len(set(labels)) == len(labels):
+        if len(set(labels)) == len(labels) and not _TAKEN & set(labels):
             return [shown(label) for label in labels]
     return [f"run {n}" for n, _ in enumerate(places, start=1)]
 
