@@ -20,8 +20,12 @@ def test_demo_writes_its_page_and_agrees_with_its_table(capsys, tmp_path, tiny_u
     page = (out / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html") and "data:image/png;base64," in page
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", page)
-    assert page.index("zero_filled") < page.index("network")
+    assert page.index("zero-filled (baseline)") < page.index('<th scope="row">unet_gan')
     assert not any(".part" in name for name in results(out))
+    # The same page can be had of its parts; what was trained on is not missed among the targets.
+    again = call(capsys, "report", out / "train", out / "reconstructions", "--target", out / "data", "-o", tmp_path / "r.html",
+                 "--json")
+    assert again.code == 0 and [row["psnr"] for row in again.json()["tables"][0]] == [row["psnr"] for row in found["mean"]]
 
 
 @pytest.mark.slow

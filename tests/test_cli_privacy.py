@@ -36,6 +36,8 @@ def test_no_identifier_leaves_and_no_input_changes(capsys, caplog, data, tmp_pat
     run("reconstruct", data, out / "network", "--weights", out / "run" / "generator.weights.h5", "--json")
     run("evaluate", out / "network", "--target", data, code=1)  # none for the broken one
     run("evaluate", out / "network", "--target", data, "--json", code=1)
+    run("report", out / "run", out / "network", "--target", data, "-o", out / "report.html", code=1)
+    run("report", out / "run", out / "network", "--target", data, "-o", out / "report.md", code=1)
     run("compare", "--data", data, "--out", out / "compare", "--folds", 3)
     run("train", "--data", data, "--out", data, code=2)
     assert fingerprint(data) == before

@@ -18,8 +18,8 @@ from ..errors import TfreconError
 from ..hdf5 import shown
 from .config import expanded
 
-_COMMANDS = ("demo", "doctor", "inspect", "check", "mask", "train", "reconstruct", "evaluate", "compare", "reproduce", "export",
-             "verify", "convert", "models", "weights")
+_COMMANDS = ("demo", "doctor", "inspect", "check", "mask", "train", "reconstruct", "evaluate", "compare", "report", "reproduce",
+             "export", "verify", "convert", "models", "weights")
 _UNUSABLE = 5
 _INTERRUPTED = 130
 

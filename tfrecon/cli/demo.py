@@ -51,10 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"2/4 training a small {arguments.model}")
     trained = _train(arguments, out, train, validation)
     say("3/4 reconstructing and judging the held-out volumes")
-    evaluation = _reconstruct(demo, validation)
-    seconds = time.monotonic() - began
-    report = _report(demo, validation, evaluation, trained, seconds)
-    return _finish(arguments, evaluation, report, seconds)
+    judged = _reconstruct(demo, validation, trained)
+    report = _report(demo, judged)
+    return _finish(arguments, judged.evaluation, report, time.monotonic() - began)
 
 
 def _check_folder(out: Path) -> None:
@@ -91,31 +90,31 @@ def _train(arguments: argparse.Namespace, out: Path, train: Part, validation: Pa
     return train_model(task_of(options), out / "train", train, validation)
 
 
-def _reconstruct(demo: MaskedDemo, validation: Part) -> Any:
+def _reconstruct(demo: MaskedDemo, validation: Part, trained: dict[str, Any]) -> Any:
     from ..zoo import create
+    from .process import write_record
 
+    began = time.monotonic()
     model = create(demo.record.name, weights=demo.out / "train" / WEIGHTS)
-    outcomes = demo.reconstruct(model.predict_on_batch, validation)
+    outcomes = list(demo.reconstruct(model.predict_on_batch, validation))
     _keep_only([outcome.path for outcome in outcomes], demo.results)
-    return demo.evaluate(validation)
+    write_record(demo.results, demo.arguments.argv, model=demo.record.name, weights_sha256=trained["weights_sha256"],
+                 reconstructed=[outcome.name for outcome in outcomes], failed={}, seconds=round(time.monotonic() - began, 2))
+    return demo.judge(validation)
 
 
-def _report(demo: MaskedDemo, validation: Part, evaluation: Any, trained: dict[str, Any], seconds: float) -> Path:
-    from .report_page import write_report
+def _report(demo: MaskedDemo, judged: Any) -> Path:
+    from .report_page import known_volumes, subtitle_of, write_page
+    from .report_scores import Judgement
+    from .run_folders import read_runs
 
     arguments, record = demo.arguments, demo.record
     named = (f"--{name.replace('_', '-')} {getattr(arguments, name)}" for name in _REPEATED)
-    return write_report(
-        demo.out / "report.html",
-        title="tfrecon demo",
-        subtitle=f"{record.summary} On phantoms, seed {arguments.seed}",
-        evaluation=evaluation,
-        triples=demo.triples(validation),
-        panel=demo.panel(validation, next(iter(evaluation.volumes))),
-        facts={**trained, "total seconds": round(seconds, 1)},
-        curves=demo.out / "train" / "curves.png",
-        command=f"tfrecon demo {' '.join(named)}",
-        source=record.source,
+    training, made = read_runs([demo.out / "train", demo.results])
+    judgement = Judgement(record.name, judged, made, known_volumes(made, [training]), [demo.out / "data", *made.places])
+    return write_page(
+        demo.out / "report.html", f"tfrecon demo: {record.name} on phantoms", f"{record.summary} {subtitle_of(None)}",
+        [training, made], [judgement], [f"tfrecon demo {' '.join(named)}"],
     )
 
 

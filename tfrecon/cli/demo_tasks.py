@@ -36,26 +36,14 @@ class MaskedDemo:
         with SliceReader() as reader:
             yield from reconstruct_folder(part.index, self.results, model, settings, reader, overwrite=True, strict=True)
 
-    def evaluate(self, part: Any) -> Any:
-        from ..reconstruction import evaluate_folder
+    def judge(self, part: Any) -> Any:
+        """The `judging.Judged` results of a part."""
+        from .judging import Rules, judge
 
-        return evaluate_folder(self.results, [v.path for v in part.volumes], self._masking())
+        return judge(self.results, self.targets(part), Rules(self._masking()))
 
-    def triples(self, part: Any) -> Any:
-        paths = {v.name: v.path for v in part.volumes}
-        return lambda name: self._load(paths[name], name)[:3]
-
-    def panel(self, part: Any, name: str) -> Any:
-        """The way of the middle slice from k-space to error."""
-        from ..data import SliceReader
-        from ..report import reconstruction_panel
-
-        volume = next(v for v in part.volumes if v.name == name)
-        baseline, prediction, truth, mask = self._load(volume.path, name)
-        middle = len(truth) // 2
-        with SliceReader() as reader:
-            kspace = reader.kspace(volume, middle)
-        return reconstruction_panel(kspace, mask, baseline[middle], prediction[middle], truth[middle])
+    def targets(self, part: Any) -> list[str]:
+        return [volume.path for volume in part.volumes]
 
     @property
     def results(self) -> Path:
@@ -65,15 +53,6 @@ class MaskedDemo:
         from ..data import Masking
 
         return Masking(self.arguments.acceleration)
-
-    def _load(self, target: str, name: str) -> tuple[Any, Any, Any, Any]:
-        """(zero-filled, prediction, target, mask) of a volume."""
-        from ..reconstruction import load_pair, load_zero_filled
-
-        made = str(self.results / name)
-        truth, prediction = load_pair(made, target, None, "reconstruction")
-        baseline, mask = load_zero_filled(made, target, truth.shape[1:], self._masking())
-        return baseline, prediction, truth, mask
 
 
 class BlurDemo(MaskedDemo):
@@ -103,26 +82,8 @@ class BlurDemo(MaskedDemo):
         with ImageReader() as reader:
             yield from reconstruct_images(part.index, self.results, model, settings, reader, overwrite=True, strict=True)
 
-    def evaluate(self, part: Any) -> Any:
-        from ..reconstruction import evaluate_images
-
-        return evaluate_images(self.results, [p for v in part.volumes for p in v.paths])
-
-    def triples(self, part: Any) -> Any:
-        from ..data.ct import ImageReader, index_images
-        from ..reconstruction import load_image_triple
-
-        made = {v.name: v for v in index_images(self.results).volumes}
-        sharp = {v.name: v for v in part.volumes}
-
-        def load(name: str) -> tuple[Any, Any, Any]:
-            with ImageReader() as reader:
-                return load_image_triple(sharp[name], made[name], reader)
-
-        return load
-
-    def panel(self, part: Any, name: str) -> Any:
-        return None  # there is no k-space to show
+    def targets(self, part: Any) -> list[str]:
+        return [path for volume in part.volumes for path in volume.paths]
 
 
 class SuperresDemo(MaskedDemo):
@@ -140,25 +101,6 @@ class SuperresDemo(MaskedDemo):
         settings = SuperresSettings(self.record.scaling, reduce=True, attributes={"model": self.record.name})
         with SliceReader() as reader:
             yield from enlarge_folder(part.index, self.results, model, settings, reader, overwrite=True, strict=True)
-
-    def evaluate(self, part: Any) -> Any:
-        from ..reconstruction import evaluate_superres
-
-        return evaluate_superres(self.results, [v.path for v in part.volumes])
-
-    def triples(self, part: Any) -> Any:
-        from ..reconstruction import bicubic, load_pair
-
-        paths = {v.name: v for v in part.volumes}
-
-        def load(name: str) -> tuple[Any, Any, Any]:
-            truth, made = load_pair(self.results / name, paths[name].path, paths[name].target_key, "reconstruction")
-            return bicubic(truth), made, truth
-
-        return load
-
-    def panel(self, part: Any, name: str) -> Any:
-        return None  # there is no k-space to show
 
 
 def demo_of(arguments: argparse.Namespace, out: Path) -> MaskedDemo:

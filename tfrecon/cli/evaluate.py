@@ -6,10 +6,10 @@ Metrics are fastMRI's; those of CT are taken on the windowed images with the win
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from typing import Any
 
-from .options import BLUR_LENGTH, add_blur, add_json, add_mask, mask_seed, masking, print_json, say
+from .judging import add_rules, judge, rules_of
+from .options import add_json, print_json, say
 
 HELP = "judge reconstructions against targets"
 
@@ -17,49 +17,16 @@ HELP = "judge reconstructions against targets"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", metavar="PREDICTIONS", help="file or folder with dataset reconstruction")
     parser.add_argument("--target", required=True, metavar="TARGETS", help="file or folder with the target images")
-    parser.add_argument("--target-key", metavar="KEY",
-                        help="(reconstruction_esc, else reconstruction_rss; super-resolution: the other way round)")
-    parser.add_argument("--prediction-key", default="reconstruction", metavar="KEY", help="(reconstruction)")
-    add_mask(parser)
-    add_blur(parser).add_argument(
-        "--blur-seed", type=mask_seed, metavar="SEED", help="how results that do not say it were blurred (no blurred row)")
+    add_rules(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data.ct import Blurring
-    from ..reconstruction import evaluate_folder, evaluate_images, evaluate_superres
-
-    task = "blur" if arguments.window else _task(arguments.predictions)
-    if task == "blur":
-        rule = None
-        if arguments.blur_seed is not None:
-            rule = Blurring(max_length=arguments.blur_length or BLUR_LENGTH, seed=arguments.blur_seed)
-        result = evaluate_images(arguments.predictions, arguments.target, arguments.window, rule, arguments.target_key)
-    elif task == "superres":
-        result = evaluate_superres(arguments.predictions, arguments.target, arguments.target_key, arguments.prediction_key)
-    else:
-        result = evaluate_folder(
-            arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
-        )
+    result = judge(arguments.predictions, arguments.target, rules_of(arguments)).evaluation
     show(result, arguments.json)
     if result.unreadable:
         return 3
     return 0 if result.complete else 1
-
-
-def _task(path: str) -> str:
-    """What the predictions were made for: blur for all that is no HDF5, else what a file says, else masked."""
-    from ..data.ct.find import find_images
-    from ..errors import DataError
-    from ..hdf5 import open_hdf5, read_attributes
-
-    for first, _, kind in find_images(path)[0]:
-        if kind != "hdf5":
-            return "blur"
-        with suppress(DataError), open_hdf5(first) as file:  # the next one may be readable
-            return str(read_attributes(file).get("task", "masked"))
-    return "masked"
 
 
 def show(result: Any, as_json: bool) -> None:

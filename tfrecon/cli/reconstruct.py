@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         for outcome in results:
             outcomes.append(outcome)
             say(f"[{len(outcomes)}/{len(index.volumes)}] {outcome.name}: {outcome.error or outcome.note or 'done'}")
-    return _finish(arguments, index, outcomes, time.monotonic() - began)
+    return _finish(arguments, index, outcomes, time.monotonic() - began, _facts(arguments, card))
 
 
 def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -173,7 +173,7 @@ def _facts(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any
     return {"model": arguments.model, "weights_sha256": card.get("sha256", "")}
 
 
-def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seconds: float) -> int:
+def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seconds: float, facts: dict[str, Any]) -> int:
     from .process import write_record
 
     failed = {o.name: o.error for o in outcomes if o.error}
@@ -181,7 +181,7 @@ def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seco
     done = [o.name for o in outcomes if o.path]
     result = {"reconstructed": done, "failed": failed, "seconds": round(seconds, 2), "output": arguments.output}
     if done:
-        write_record(arguments.output, arguments.argv, **result)
+        write_record(arguments.output, arguments.argv, **facts, **result)
     if arguments.json:
         print_json(result)
     else:

@@ -110,7 +110,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         result.update({f"best_{score}": top[score]}, best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
         _write_model_card(task, out, facts, config, result["weights_sha256"])
-    write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, **result)
+    write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, epochs_asked=arguments.epochs, **result)
     return result
 
 

@@ -20,6 +20,7 @@ from .superres import bicubic
 from .volumes import own_masks
 
 TARGET_KEYS = ("reconstruction_esc", "reconstruction_rss")
+ENLARGED_KEYS = (*TARGET_KEYS[::-1], "reconstruction")
 _SUSPICIOUS = 1.5
 # (path of the prediction, path of the target, target images) -> what doing nothing gives; DataError where it has no meaning.
 DoNothing = Callable[[str, str, np.ndarray], np.ndarray]
@@ -33,6 +34,8 @@ class Evaluation:
         volumes: name -> {"prediction": scores, baseline: scores or None}.
         missing: targets without a prediction. failed: name -> reason; those in `unreadable` because of their files,
             the others because target and prediction do not go together. notes: name -> sentence.
+        pairs: name -> (prediction, target) of every volume that was judged, as `load_pair` (paths) or `load_image_triple`
+            (volumes of an index) take them.
         baseline: what doing nothing is called for the task, "zero_filled", "blurred" or "bicubic".
     """
 
@@ -40,6 +43,7 @@ class Evaluation:
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     baseline: str = "zero_filled"
 
@@ -102,9 +106,8 @@ def evaluate_superres(predictions: Any, targets: Any, target: str | None = None,
     """As `evaluate_folder` for enlarged images: the baseline is the target reduced by four and enlarged by bicubic
     interpolation; target None: reconstruction_rss, else reconstruction_esc, else reconstruction.
     """
-    keys = (target, (*TARGET_KEYS[::-1], "reconstruction"))
-    return _compare("bicubic", lambda *paths_and_truth: bicubic(paths_and_truth[2]), (predictions, targets), keys, key,
-                    _same_size)
+    return _compare("bicubic", lambda *paths_and_truth: bicubic(paths_and_truth[2]), (predictions, targets),
+                    (target, ENLARGED_KEYS), key, _same_size)
 
 
 def _same_size(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -146,9 +149,15 @@ def _compare(
     return result
 
 
-def load_pair(prediction_path: Any, target_path: Any, target: str | None, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """(target, prediction) volumes, float32, the prediction cropped to the target's size."""
-    truth = _read_images(target_path, target)
+def load_pair(
+    prediction_path: Any, target_path: Any, target: str | None, key: str, keys: Sequence[str] = TARGET_KEYS
+) -> tuple[np.ndarray, np.ndarray]:
+    """(target, prediction) volumes, float32, the prediction cropped to the target's size.
+
+    Args:
+        target: key of the target images; None: the first there is of `keys`. key: dataset of the prediction.
+    """
+    truth = _read_images(target_path, target, keys)
     return truth, match_target(truth, _read_images(prediction_path, key))
 
 
@@ -180,7 +189,7 @@ def _evaluate_one(
         scores[result.baseline] = evaluate_volume(truth, do_nothing(*paths, truth))
     except DataError as error:
         notes.append(f"no {result.baseline.replace('_', '-')} row: {error}")
-    result.volumes[name] = scores
+    result.volumes[name], result.pairs[name] = scores, paths
     scale = best_fit_scale(truth, prediction)
     if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any() and truth.any():
         notes.append(f"best-fit scale {scale:.3g}: the prediction looks {_wrong_by(scale)}; units mixed up?")

@@ -97,7 +97,7 @@ def _judge(
     except DataError as error:
         result.failed[volume.name] = str(error)
         return
-    result.volumes[volume.name] = scores
+    result.volumes[volume.name], result.pairs[volume.name] = scores, (prediction, volume)
     notes = [] if blurred is not None else ["no blurred row: the prediction does not say how its input was blurred"]
     if window is None and not _says_window(prediction):
         notes.append(f"judged in the window {_window(volume, prediction, None).name}; the prediction does not say which")

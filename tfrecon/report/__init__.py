@@ -1,11 +1,12 @@
-"""Figures, tables and one-file HTML pages made from numbers and arrays; nothing here knows a model or a file format."""
+"""Figures, tables, one-file HTML pages and Markdown made from numbers and arrays; nothing here knows a model or a file format."""
 
 from .blocks import Code, KeyValues, Picture, Section, Table, Text
 from .card import model_card
-from .figures import comparison, curves, grid, reconstruction_panel, show_slices, strip
+from .figures import comparison, curves, errors_below, grid, reconstruction_panel, show_slices, strip
 from .html import write_html
-from .images import figure_to_data_uri, save_figure
-from .tables import metrics_html, metrics_markdown, metrics_table, metrics_table_block
+from .images import figure_to_data_uri, figure_to_png, save_figure
+from .markdown import images_folder, write_markdown
+from .tables import metrics_html, metrics_markdown, metrics_table, metrics_table_block, volumes_table_block
 
 __all__ = [
     "Code",
@@ -16,8 +17,11 @@ __all__ = [
     "Text",
     "comparison",
     "curves",
+    "errors_below",
     "figure_to_data_uri",
+    "figure_to_png",
     "grid",
+    "images_folder",
     "metrics_html",
     "metrics_markdown",
     "metrics_table",
@@ -27,5 +31,7 @@ __all__ = [
     "save_figure",
     "show_slices",
     "strip",
+    "volumes_table_block",
     "write_html",
+    "write_markdown",
 ]

@@ -32,12 +32,14 @@ class Table:
 class Picture:
     """A figure, PNG bytes, a `data:image/...;base64,` address, or the path of a PNG or JPEG file.
 
-    `alt` says in words what is to be seen; without it the caption is used.
+    `alt` says in words what is to be seen; without it the caption is used. A `wide` one keeps its letters readable on a
+    narrow screen, where it is scrolled sideways instead of shrunk.
     """
 
     image: Union["Figure", bytes, str, os.PathLike]
     caption: str
     alt: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)

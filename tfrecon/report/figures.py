@@ -6,6 +6,7 @@ as they are, without a warning: a broken result must still reach the page that r
 """
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,31 @@ def strip(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], titles: Seq
     return figure
 
 
+def errors_below(images: Mapping[str, np.ndarray], target: np.ndarray) -> "Figure":
+    """Methods and the target side by side in one window, 0 to the target's maximum, the error of each below it.
+
+    Args:
+        images: picture (height, width) by method, doing nothing first; all have the target's size.
+        target: the truth. All errors share a window five times narrower.
+    """
+    truth = _magnitude(target, "target")
+    shown = {name: _magnitude(image, name) for name, image in images.items()}
+    high = _maximum(truth, *shown.values())
+    columns, height = len(shown) + 1, min(max(truth.shape[0] / max(truth.shape[1], 1), 0.5), 2.0)
+    figure = _figure(2.1 * columns, 2 * (2.0 * height + 0.35))
+    axes = figure.subplots(2, columns, squeeze=False)
+    for k, (name, image) in enumerate([*shown.items(), ("target", truth)]):
+        _picture(axes[0, k], image, "\n".join(textwrap.wrap(name, 22)), high)
+        axes[0, k].title.set_fontsize(11)
+    for k, image in enumerate(shown.values()):
+        _picture(axes[1, k], _error(image, truth), f"error ×{ERROR_GAIN:.0f}", high / ERROR_GAIN)
+        axes[1, k].title.set_fontsize(11)
+    axes[1, -1].set_axis_off()
+    axes[1, -1].text(0.5, 0.5, f"images\n0 to {high:.3g}\n\nerrors\n0 to {high / ERROR_GAIN:.3g}", ha="center", va="center",
+                     fontsize=11, transform=axes[1, -1].transAxes)
+    return figure
+
+
 def grid(images: Mapping[str, np.ndarray]) -> "Figure":
     """A row for every picture, a column for every method: arrays (pictures, H, W) by name, all in the window 0 to 1."""
     counts = {len(stack) for stack in images.values()}
@@ -185,12 +211,14 @@ def _wide_range(values: np.ndarray) -> bool:
     return bool(values.size) and values.min() > 0 and values.max() / values.min() > 100
 
 
-def curves(history: Mapping[str, Sequence[float]]) -> "Figure":
-    """Loss curves, one panel per quantity; `val_loss` is drawn beside `loss`. A range above 100 gets a log axis."""
+def curves(history: Mapping[str, Sequence[float]], columns: int = 3) -> "Figure":
+    """Loss curves, one panel per quantity, at most so many beside each other; `val_loss` is drawn beside `loss`. A range above
+    100 gets a log axis.
+    """
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     if not names:
         raise UsageError("history: expected at least one curve, received none; train for one epoch first.")
-    columns = min(3, len(names))
+    columns = min(columns, len(names))
     figure = _figure(3.8 * columns, 2.8 * math.ceil(len(names) / columns))
     panels = figure.subplots(math.ceil(len(names) / columns), columns, squeeze=False).ravel()
     for axes in panels[len(names):]:
@@ -215,13 +243,14 @@ def _fold_mean(folds: np.ndarray) -> np.ndarray:
     return np.where(finite.any(0), total / np.maximum(finite.sum(0), 1), np.nan)
 
 
-def comparison(series: Mapping[str, np.ndarray], ylabel: str = "SSIM", baseline: float | None = None) -> "Figure":
-    """Methods against epochs: the mean over folds as a line, one mark per fold, the zero-filled baseline dashed.
+def comparison(series: Mapping[str, np.ndarray], ylabel: str = "SSIM", baseline: float | None = None,
+               baseline_name: str = "zero-filled") -> "Figure":
+    """Methods against epochs: the mean over folds as a line, one mark per fold, the baseline dashed.
 
     Args:
         series: label -> array (folds, epochs); one fold may be given as (epochs,). NaN where a fold has no value.
         ylabel: the quantity.
-        baseline: the zero-filled value of the same quantity.
+        baseline: what doing nothing reaches in the same quantity, and `baseline_name` what it is called.
     """
     if not series:
         raise UsageError("series: expected at least one method, received none; pass label -> array (folds, epochs).")
@@ -233,11 +262,13 @@ def comparison(series: Mapping[str, np.ndarray], ylabel: str = "SSIM", baseline:
             raise UsageError(f"{label}: expected an array (folds, epochs), received shape {folds.shape}; average over "
                              "the other axes first.")
         epochs, colour = np.arange(1, folds.shape[1] + 1), COLOURS[n % len(COLOURS)]
-        axes.plot(epochs, _fold_mean(folds), color=colour, label=f"{_literal(label)}, mean of {len(folds)}")
+        legend = _literal(label) + (f", mean of {len(folds)}" if len(folds) > 1 else "")
+        axes.plot(epochs, _fold_mean(folds), color=colour, label=legend)
         for fold in folds:
             axes.plot(epochs, fold, MARKS[n % len(MARKS)], color=colour, markersize=4, alpha=0.45, linestyle="none")
     if baseline is not None and np.isfinite(baseline):
-        axes.axhline(baseline, color="#444444", linestyle="--", linewidth=1.2, label=f"zero-filled, {baseline:.3f}")
-    _style(axes, f"{ylabel} per epoch; one mark per fold", ylabel)
+        axes.axhline(baseline, color="#444444", linestyle="--", linewidth=1.2, label=f"{_literal(baseline_name)}, {baseline:.3f}")
+    several = any(np.ndim(values) > 1 and len(values) > 1 for values in series.values())
+    _style(axes, f"{ylabel} per epoch" + ("; one mark per fold" if several else ""), ylabel)
     axes.legend(fontsize=8, frameon=False)
     return figure

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
 
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..files import write_whole
 from .blocks import Code, KeyValues, Picture, Section, Table, Text
-from .images import figure_to_data_uri
+from .images import picture_bytes
 from .style import STYLE
 
 CONTENTS_FROM = 5  # a table of contents is shown from this many sections on
-DATA_URI = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")  # no SVG: it can carry scripts
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # not allowed in HTML or not encodable
 
 
@@ -28,32 +26,10 @@ def escape(text: object) -> str:
     return html.escape(CONTROL.sub("\ufffd", str(text)), quote=True)
 
 
-def _inline_bytes(content: bytes, name: str) -> str:
-    for signature, kind in SIGNATURES.items():
-        if content.startswith(signature):
-            return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
-    raise DataError(f"{name}: expected a PNG or JPEG picture, received bytes starting with {content[:8]!r}; save the "
-                    "picture as PNG.")
-
-
 def _source(image: object) -> str:
     """The data URI of a picture, whatever form it came in."""
-    if hasattr(image, "savefig"):
-        return figure_to_data_uri(image)
-    if isinstance(image, bytes):
-        return _inline_bytes(image, "picture")
-    if isinstance(image, str) and image.startswith("data:"):
-        if not DATA_URI.fullmatch(image):
-            raise UsageError(f"picture: expected data:image/png;base64,... received {image[:40]!r}; pass the figure or "
-                             "the PNG bytes.")
-        return image
-    if not isinstance(image, (str, os.PathLike)):
-        raise UsageError(f"picture: expected a figure, PNG bytes, a data address or a path, received "
-                         f"{type(image).__name__}; pass one of these.")
-    try:
-        return _inline_bytes(Path(image).read_bytes(), str(image))
-    except OSError as error:
-        raise DataError(f"{image}: expected a picture file, received {error}; check the path.") from error
+    content, kind = picture_bytes(image)
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
 @singledispatch
@@ -96,7 +72,10 @@ def render_table(block: Table) -> str:
 def _(block: Picture) -> str:
     alt = escape(block.alt or block.caption)
     caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
-    return f'<figure><img src="{_source(block.image)}" alt="{alt}">{caption}</figure>'
+    picture = f'<img src="{_source(block.image)}" alt="{alt}">'
+    if block.wide:
+        picture = f'<div class="scroll wide">{picture}</div>'
+    return f"<figure>{picture}{caption}</figure>"
 
 
 @render.register

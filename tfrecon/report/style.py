@@ -43,6 +43,7 @@ pre { overflow-x: auto; background: var(--tint); border: 1px solid var(--line); 
   padding: 0.8rem 1rem; font: 0.85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   overflow-wrap: normal; }
 @media (max-width: 36rem) { body { padding-top: 1.5rem; } h1 { font-size: 1.6rem; }
+  .wide img { width: 36rem; max-width: none; }
   dl div { grid-template-columns: 1fr; gap: 0; } }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt; } nav { display: none; }
   figure, tr, .warning { break-inside: avoid; } h2 { break-after: avoid; } }

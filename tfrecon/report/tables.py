@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from ..errors import UsageError
 from .blocks import Table
 from .html import render_table
+from .markdown import table_markdown
 
 DIGITS = {"psnr": 2, "seconds": 2}  # four digits otherwise
-LOWER_IS_BETTER = frozenset({"nmse", "nrmse", "mse", "mae", "loss"})
+LOWER_IS_BETTER = frozenset({"nmse", "nrmse", "mse", "mae", "l1", "loss", "bits_per_dim"})
 HIGHER_IS_BETTER = frozenset({"psnr", "ssim", "ssim_slice", "ssim_gaussian"})
 Row = Mapping[str, object]
 
@@ -109,6 +110,27 @@ def metrics_table_block(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "
     return Table(header, cells, caption, _notes(ordered, columns, reference), flags)
 
 
+def volumes_table_block(volumes: Mapping[str, Mapping[str, Row | None]], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
+                        baseline: str = "zero-filled", caption: str = "") -> Table:
+    """A row for every volume and method, values worse than that volume's baseline marked.
+
+    Args:
+        volumes: volume -> method -> its metrics, or None where the method has none there.
+        columns, baseline, caption: as in `metrics_table_block`; the baseline's row is the first of each volume.
+    """
+    lines, flags = [], {}
+    for volume, methods in volumes.items():
+        rows = [{"name": name, **scores} for name, scores in methods.items() if scores]
+        ordered, reference = _baseline_first(rows, baseline)
+        for row in ordered:
+            worse = [_below(row, reference, column) for column in columns]
+            flags.update({(len(lines), k): "below" for k, below in enumerate(worse, start=2) if below})
+            cells = [_cell(row, column) + (" !" if below else "") for column, below in zip(columns, worse)]
+            lines.append([volume, row["name"], *cells])
+    header = ["volume", "method", *(column.upper() for column in columns)]
+    return Table(header, lines, caption, ["!: worse than the baseline of the same volume."] if flags else [], flags)
+
+
 def metrics_table(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
                   baseline: str = "zero-filled") -> str:
     """The results as aligned plain text; arguments as in `metrics_table_block`."""
@@ -120,20 +142,10 @@ def metrics_table(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr",
     return "\n".join([*text, *table.notes])
 
 
-def _markdown_cell(text: object) -> str:
-    """A cell must not end its column, its row, or smuggle HTML into a rendered page."""
-    escaped = str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return " ".join(escaped.split())
-
-
 def metrics_markdown(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
                      baseline: str = "zero-filled") -> str:
     """The results as a Markdown table with its notes; arguments as in `metrics_table_block`."""
-    table = metrics_table_block(rows, columns, baseline)
-    rule = [":---", *["---:"] * (len(table.header) - 1)]
-    lines = [table.header, rule, *table.rows]
-    text = ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in lines]
-    return "\n".join([*text, "", *(f"- {_markdown_cell(note)}" for note in table.notes)])
+    return table_markdown(metrics_table_block(rows, columns, baseline))
 
 
 def metrics_html(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),

@@ -11,7 +11,7 @@ from .masked import MaskedTask
 from .pictures import PicturesTask
 from .superres import SuperresTask
 
-__all__ = ["Part", "Task", "task_of"]
+__all__ = ["Part", "Task", "baseline_of", "task_of"]
 
 _TASKS = {"masked": MaskedTask, "blur": BlurTask, "superres": SuperresTask, "multicoil": CoilTask,
           "pictures": PicturesTask}
@@ -23,3 +23,10 @@ def task_of(arguments: argparse.Namespace) -> Task:
 
     record = record_of(arguments.model)
     return _TASKS[record.task](arguments, record)
+
+
+def baseline_of(model: str) -> str:
+    """What doing nothing is called in the task of the model of that name."""
+    from ...zoo import record_of
+
+    return _TASKS[record_of(model).task].baseline
