@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 _TIMEOUT = 30  # seconds to connect, and between two pieces
 _SLOWEST = 20_000  # bytes a second; below it a download is given up
@@ -20,19 +21,14 @@ class UnfinishedDownload(Exception):
 
 
 class _HttpOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request: Any, stream: Any, code: int, reason: str, headers: Any, target: str) -> Any:
-        if not target.lower().startswith(("http://", "https://")):
-            raise UnfinishedDownload(f"it leads to {target.partition(':')[0]}:, which is no address on the network")
-        return super().redirect_request(request, stream, code, reason, headers, target)
+    """urllib also follows to ftp:, and its refusal of file: repeats the whole target."""
 
     def http_error_302(self, request: Any, stream: Any, code: int, reason: str, headers: Any) -> Any:
-        try:
-            return super().http_error_302(request, stream, code, reason, headers)
-        except urllib.error.HTTPError as error:
-            if "not allowed" not in str(error):
-                raise
-            # urllib's own words for file: and the like; they hold the whole target.
-            raise UnfinishedDownload("it leads to an address that is not on the network") from None
+        target = urljoin(request.full_url, headers.get("Location") or "")
+        if urlsplit(target).scheme not in ("http", "https"):
+            stream.close()
+            raise UnfinishedDownload("it leads to an address that is not on the network")
+        return super().http_error_302(request, stream, code, reason, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
@@ -69,6 +65,7 @@ def _opened(url: str) -> Any:
     try:
         return urllib.request.build_opener(_HttpOnly).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
+        error.close()
         raise UnfinishedDownload(f"the server says HTTP {error.code}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise UnfinishedDownload(_reason(error)) from None

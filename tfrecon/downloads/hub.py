@@ -34,7 +34,10 @@ class HubFile:
 
     def silence(self) -> str | None:
         """Why it cannot be fetched now; None if it can. WeightsError where the client is not installed."""
-        return silence(self._client().constants.ENDPOINT)
+        self._client()
+        from huggingface_hub import constants
+
+        return silence(constants.ENDPOINT)
 
     def fetch(self, folder: Path) -> Path:
         """Download into a folder; the client's own cache is left out of it."""

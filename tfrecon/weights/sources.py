@@ -85,12 +85,12 @@ def pinned(record: WeightRecord) -> Pinned:
 def parse_address(text: str) -> Pinned:
     """What an address stands for; UsageError if it is not of the forms above or not pinned."""
     address, _, fragment = text.partition("#")
+    place = _place(address)
     digits = re.fullmatch(r"sha256=([0-9A-Fa-f]{64})", fragment)
     if digits is None:
         raise UsageError(f"{shown(_without_query(address))}: an address of weights must say which content is meant: add "
                          "#sha256= and the 64 digits its publisher gives, or that `tfrecon weights info FILE` prints of a copy "
                          "you trust.")
-    place = _place(address)
     return Pinned(place, digits[1].lower(), _file_name(address))
 
 
