@@ -60,10 +60,11 @@ class HubFile:
         return huggingface_hub
 
 
-def _reason(error: Exception) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None)
+def _reason(error: BaseException) -> str:
+    inner = error.__cause__ if getattr(error, "response", None) is None and error.__cause__ else error
+    status = getattr(getattr(inner, "response", None), "status_code", None)
     if status in (401, 403):
         return f"the Hub refuses it (HTTP {status}): it is private, wants its terms accepted, or does not exist; set HF_TOKEN"
     if status:
         return f"the Hub says HTTP {status}"
-    return f"huggingface_hub stopped ({type(error).__name__})"
+    return f"huggingface_hub stopped ({type(inner).__name__})"
