@@ -63,7 +63,9 @@ def test_the_records_of_this_repository(path):
 
 
 def test_the_files_of_this_repository_have_a_record_and_little_weight():
-    files = [path for path in (ROOT / "weights").iterdir() if path.suffix == ".h5"]
+    found = list((ROOT / "weights").iterdir())
+    assert {path.suffix for path in found} <= {".json", ".md", ".h5"}, "setup.cfg installs these only"
+    files = [path for path in found if path.suffix == ".h5"]
     assert {path.name for path in files} <= {record.file for record in weight_records().values()}
     assert sum(path.stat().st_size for path in files) <= 8_000_000
 
@@ -168,7 +170,17 @@ def test_row_53_convert_never_replaces_its_input(folder, capsys, tmp_path):
         assert same.code == 2 and "would be replaced" in same.err
     assert path.read_bytes() == (folder / "tiny.weights.h5").read_bytes()
     (tmp_path / "file").write_bytes(b"")
-    assert call(capsys, "weights", "convert", path, tmp_path / "file" / "y.weights.h5").code in (2, 5)
+    below = call(capsys, "weights", "convert", path, tmp_path / "file" / "y.weights.h5")
+    assert below.code == 2 and "is a file" in below.err
+
+
+def test_a_converted_record_keeps_its_options_and_takes_none_of_a_preset(folder, capsys, tmp_path):
+    """The preset's other options would be for another network."""
+    out = tmp_path / "y.weights.h5"
+    assert call(capsys, "weights", "convert", tmp_path / "foreign.safetensors", out).code == 0
+    card = read_card(out)
+    assert card["options"] == {"width": 2} and card["acceleration"] == 8 and card["model"] == "unet_gan"
+    assert call(capsys, "weights", "verify", out).code == 0
 
 
 BUILD = "import sys\nfrom setuptools import build_meta\nprint(getattr(build_meta, sys.argv[1])(sys.argv[2]))"

@@ -137,6 +137,7 @@ def _plain(value: Any) -> str:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    from ..data import check_folder
     from ..errors import UsageError
     from ..weights import save_weights
     from ..zoo import record_of
@@ -148,10 +149,13 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise UsageError(f"OUT is IN ({arguments.output}), which would be replaced. Choose another name.")
     if os.path.lexists(output) and not arguments.overwrite:
         raise UsageError(f"{arguments.output} exists. Use --overwrite to replace it, or choose another name.")
+    check_folder(output.parent)  # before anything is loaded
     network, report, card = _load(arguments)
     record = record_of(arguments.model)
-    preset = record.presets[arguments.preset or next(iter(record.presets))]
-    options = {**preset, **card.get("options", {}), **dict(arguments.options)}
+    # As `create` does: the options of a card are all there are, unless a preset is asked for.
+    stored = card.get("options", {})
+    preset = record.presets[arguments.preset or next(iter(record.presets))] if arguments.preset or not stored else {}
+    options = {**preset, **stored, **dict(arguments.options)}
     card = {"scaling": record.scaling, **card, "model": arguments.model, "options": options, "source_sha256": report.sha256}
     save_weights(network, output, card)
     return _print(arguments, report, {"output": arguments.output}, f"{arguments.output}: {report}")
