@@ -126,7 +126,7 @@ def test_a_record_with_an_address_is_fetched_and_offline_says_so(folder, tmp_pat
     began = time.monotonic()
     with pytest.raises(WeightsError, match="fetched: not in the cache .* or download http://localhost.* give the file"):
         create("unet_gan", weights="fetched")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.5  # 0.8 s, and a busy machine
 
 
 @pytest.mark.parametrize(("changes", "words"), [
