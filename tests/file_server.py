@@ -10,12 +10,14 @@ class FileServer:
 
     Attributes:
         cut: break off after so many bytes. stall: seconds before the answer. drip: seconds between pieces of one byte.
+        together: answer nobody before so many have asked.
         status: answer with this error. location: redirect there. chunked: do not tell the length.
     """
 
     def __init__(self, content=b""):
         self.content, self.asked = content, []
         self.cut, self.stall, self.drip, self.status, self.location, self.chunked = None, 0, 0, None, None, False
+        self.together = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"given": self}))
         self.server.daemon_threads = True
         self.url = f"http://localhost:{self.server.server_address[1]}"
@@ -34,6 +36,9 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.given
         given.asked.append(self.path)
         time.sleep(given.stall)
+        patience = time.monotonic() + 20
+        while len(given.asked) < given.together and time.monotonic() < patience:
+            time.sleep(0.01)
         self.send_response(given.status or (302 if given.location else 200))
         if given.location:
             self.send_header("Location", given.location)

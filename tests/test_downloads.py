@@ -172,7 +172,7 @@ def test_row_88_no_home(monkeypatch):
 
 
 def test_two_processes_at_once_both_get_the_whole_file(server, cache):
-    server.stall = 0.3  # both ask before either has it
+    server.together = 2  # both ask before either has it
     script = "import sys\nfrom tfrecon.weights import local_file\nprint(local_file(sys.argv[1]))"
     both = [subprocess.Popen([sys.executable, "-c", script, f"{server.url}/w.h5{PIN}"], cwd=ROOT, text=True,
                              stdout=subprocess.PIPE) for _ in range(2)]
