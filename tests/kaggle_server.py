@@ -18,7 +18,7 @@ class KaggleServer:
     """Serves archives by version, newest highest, and keeps what it was asked.
 
     Attributes:
-        archives: version -> bytes of the archive.
+        archives: version -> bytes of the archive. files: "version/name" -> bytes of a model's file.
         asked: one word or (word, number) per request: "newest", ("download", version), ("file", first byte).
         status: answer everything with this error.
         cut: break off after so many bytes of a file.
@@ -28,7 +28,7 @@ class KaggleServer:
     """
 
     def __init__(self):
-        self.archives, self.asked = {}, []
+        self.archives, self.files, self.asked = {}, {}, []
         self.status, self.cut, self.stall, self.spoil, self.hashed = None, None, 0, lambda archive: archive, True
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"kaggle": self}))
         self.url = f"http://localhost:{self.server.server_address[1]}"
@@ -55,9 +55,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.kaggle.asked.append(("download", version))
             status = self.kaggle.status or (None if version in self.kaggle.archives else 404)
             self._refuse(status) or self._answer(302, b"", Location=f"{self.kaggle.url}/{version}.zip?X-Signature={TOKEN}")
+        elif self.path.endswith("/DownloadModelInstanceVersion"):
+            name = f"{asked['versionNumber']}/{asked['path']}"
+            self.kaggle.asked.append(("model", asked["modelSlug"], name))
+            status = self.kaggle.status or (None if name in self.kaggle.files else 404)
+            self._refuse(status) or self._answer(302, b"", Location=f"{self.kaggle.url}/file/{name}?X-Signature={TOKEN}")
 
     def do_GET(self):
-        content = self.kaggle.archives[int(re.match(r"/(\d+)\.zip", self.path)[1])]
+        archive = re.match(r"/(\d+)\.zip", self.path)
+        name = self.path.partition("?")[0].removeprefix("/file/")
+        content = self.kaggle.archives[int(archive[1])] if archive else self.kaggle.files[name]
         first = int((self.headers["Range"] or "bytes=0-")[6:-1])
         self.kaggle.asked.append(("file", first))
         digest = base64.b64encode(hashlib.md5(content).digest()).decode()

@@ -38,7 +38,9 @@ def test_row_85_a_gpu_that_tensorflow_does_not_see(capsys, monkeypatch, tmp_path
 def test_row_88_a_cache_that_cannot_be_written_to(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor_checks.os, "access", lambda path, mode: str(path) != str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    assert any("KERAS_HOME" in f["text"] and not f["broken"] for f in found(capsys, 0)["findings"])
+    monkeypatch.setenv("TFRECON_CACHE", str(tmp_path / "weights"))
+    for name in ("KERAS_HOME", "TFRECON_CACHE"):
+        assert any(name in f["text"] and not f["broken"] for f in found(capsys, 0)["findings"])
 
 
 def test_little_room_is_told():

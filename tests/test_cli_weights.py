@@ -14,6 +14,7 @@ from weight_files import LEGACY, network
 from tfrecon import create
 from tfrecon.models.unet_gan import generator_model
 from tfrecon.weights import load_weights, read_card, save_weights, sha256_of
+from tfrecon.zoo import RECORDS
 
 UNET = ("--model", "unet_gan", "--set", "width=2")
 
@@ -29,11 +30,12 @@ def published(tmp_path_factory):
 
 def test_list_is_honest(capsys):
     result = call(capsys, "weights", "list")
-    assert result.code == 0 and "unet_gan" in result.out and "not published" in result.out
-    assert "zero_filled " not in result.out and "No weights can be downloaded" in result.err
+    assert result.code == 0 and "zero_filled" not in result.out + result.err
     rows = call(capsys, "weights", "list", "--json").json()
-    assert {"model", "url", "sha256", "licence", "scaling", "source"} <= set(rows[0])
-    assert all(row["url"] is None and row["sha256"] is None for row in rows)
+    assert {"model", "url", "sha256", "bytes", "licence", "scaling", "source", "value_range", "whereabouts"} <= set(rows[0])
+    assert {row["name"] for row in rows if row["whereabouts"] == "by hand"} == {"modl-brain-6x"}  # no licence is stated
+    for name in set(RECORDS) - {row["model"] for row in rows} - {"zero_filled", "cg_sense"}:
+        assert name in result.err
 
 
 def test_info_of_a_legacy_file(capsys):
@@ -102,7 +104,8 @@ def test_card_of_another_model(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "fragment"), [
-    ((), "ACTION"), (("remove",), "invalid choice"), (("info",), "file"), (("verify", "x"), "--model"),
+    ((), "ACTION"), (("remove",), "invalid choice"), (("info",), "file"),
+    (("verify", GOLDEN / "keras_generator_n8.h5"), "--model"),
     (("verify", "x", *UNET, "--set", "width"), "must look like"),
     (("verify", "x", *UNET, "--sha256", "abc"), "64 hexadecimal"),
     (("verify", "x", "--model", "zero_filled"), "has no weights"), (("verify", "x", "--model", "resnet"), "must be one of"),

@@ -15,9 +15,10 @@ import pytest
 from cli_tools import ROOT, call, volume
 from kaggle_server import TOKEN, KaggleServer, tarred, zipped
 
-from tfrecon.data import index_images, index_volumes, kaggle, kaggle_client
+from tfrecon.data import index_images, index_volumes, kaggle
 from tfrecon.data.find import find_files
 from tfrecon.data.kaggle import versions_taken
+from tfrecon.downloads import kaggle_client
 from tfrecon.errors import DataError, ResourceError, UsageError
 
 kagglehub = pytest.importorskip("kagglehub")

@@ -15,11 +15,12 @@ ROOT = Path(tfrecon.__file__).parent
 # and `transforms` are open to every room but models.
 LAW = {
     "errors": set(), "files": {"errors"}, "transforms": {"errors"}, "hdf5": {"errors"},
-    "losses": {"errors", "hdf5", "transforms"}, "metrics": {"errors", "transforms"},
+    "downloads": {"errors", "files", "hdf5"},
+    "losses": {"errors", "hdf5", "transforms", "downloads"}, "metrics": {"errors", "transforms"},
     "physics": {"errors", "transforms"}, "layers": {"physics", "transforms", "errors"},
     "models": {"layers", "physics", "transforms", "errors"},
-    "data": {"errors", "files", "hdf5", "physics", "transforms"},
-    "weights": {"errors", "files", "hdf5"},
+    "data": {"errors", "files", "hdf5", "physics", "transforms", "downloads"},
+    "weights": {"errors", "files", "hdf5", "downloads"},
     "training": {"models", "losses", "metrics", "layers", "hdf5", "errors", "files"},
     "reconstruction": {"data", "physics", "transforms", "metrics", "hdf5", "errors"},
     "report": {"metrics", "errors", "files"},

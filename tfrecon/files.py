@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -58,3 +59,13 @@ def write_whole(path: Any, content: bytes) -> Path:
 def write_json(path: Any, value: Any) -> Path:
     """Write plain values as indented JSON, completely or not at all."""
     return write_whole(path, (json.dumps(value, indent=2, sort_keys=True, default=str) + "\n").encode())
+
+
+def sha256_of(*paths: Any) -> str:
+    """SHA-256 of a file, or of several one after the other, read in pieces."""
+    found = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as handle:
+            for block in iter(lambda: handle.read(1 << 20), b""):
+                found.update(block)
+    return found.hexdigest()

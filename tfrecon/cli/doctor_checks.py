@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..downloads import cache_folder
 from .process import PACKAGES, version_of
 
 _GIB = 2**30
-_EXTRAS = ("kagglehub", "pydicom", "nibabel", "torch", "sigpy", "tf2onnx", "onnxruntime", "tensorboard")
+_EXTRAS = ("kagglehub", "huggingface_hub", "pydicom", "nibabel", "torch", "sigpy", "tf2onnx", "onnxruntime", "tensorboard")
 _LITTLE_DISK, _LITTLE_MEMORY = 2 * _GIB, 4 * _GIB
 _NVIDIA = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))
 
@@ -102,9 +103,10 @@ def _room(free: int | None, disk: int) -> list[Finding]:
 
 def _places() -> list[Finding]:
     found = []
-    for what, path in (("the folder for temporary files", Path(tempfile.gettempdir())), ("the cache of downloads", _cache())):
+    for what, path, remedy in (("the folder for temporary files", Path(tempfile.gettempdir()), "set TMPDIR"),
+                               ("Keras' cache", _cache(), "set KERAS_HOME to a folder that can be written to"),
+                               ("the cache of weights", cache_folder(), "set TFRECON_CACHE to a folder that can be written to")):
         nearest = next((p for p in (path, *path.parents) if p.exists()), path)
         if not os.access(nearest, os.W_OK | os.X_OK):
-            remedy = "set TMPDIR" if "temporary" in what else "set KERAS_HOME to a folder that can be written to"
             found.append(Finding(f"{what} ({path}) cannot be written to: {remedy}.", False))
     return found

@@ -18,7 +18,8 @@ _TOLERANCE = 1e-4
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights written by `tfrecon train`, or any strict fit")
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights written by `tfrecon train`, or any strict fit; also a "
+                                                            "record's name or an address (`tfrecon weights list`)")
     parser.add_argument("output", metavar="OUT", help="folder for the results")
     parser.add_argument("--model", metavar="NAME", help="the network the weights are for, where their file does not say it")
     parser.add_argument("--preset", help="option set the weights were made with, where their file does not say it")

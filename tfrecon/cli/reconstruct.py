@@ -39,7 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="file or folder: HDF5 with kspace or images, or CT")
     parser.add_argument("output", metavar="OUT", help="folder for the results")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
-    parser.add_argument("--weights", metavar="FILE", help="weights written by `tfrecon train`, or any strict fit")
+    parser.add_argument("--weights", metavar="FILE", help="weights written by `tfrecon train`, or any strict fit; "
+                                                          "also a record's name or an address (`tfrecon weights list`)")
     parser.add_argument("--preset", help="option set the weights were made with, where their file does not say it")
     add_mask(parser, default=None)
     parser.add_argument("--crop", type=count, metavar="N", help="side of the result (the stored target's size, else 320)")

@@ -15,9 +15,9 @@ import re
 import threading
 from pathlib import Path
 
+from ..downloads.kaggle_client import INPUT, Dataset, downloaded
 from ..errors import DataError, UsageError
 from ..hdf5 import file_error, shown
-from .kaggle_client import INPUT, Dataset, downloaded
 
 _SLUG = "([A-Za-z0-9][A-Za-z0-9_-]*)"
 # pathlib makes one slash of two.

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
-import urllib.request
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
+from ..downloads import silence
 from ..errors import WeightsError
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications/{0}/{0}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 # The digests with which keras.applications pins these files; their publisher gives no others.
 _MD5 = {"vgg16": "6d6bbae143d832006294945121d1f1fc", "vgg19": "253f8cb515780f3b799900260a226db6"}
-_PATIENCE = 0.8  # seconds
 
 
 def variable(backbone: str) -> str:
@@ -38,31 +33,11 @@ def fetch(backbone: str) -> str:
     home = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))
     try:
         if not (home / "models" / url.rsplit("/", 1)[1]).exists():
-            _check_reachable(url)
+            if why := silence(url):
+                raise OSError(why)
         return keras.utils.get_file(origin=url, cache_dir=str(home), cache_subdir="models", file_hash=_MD5[backbone])
     except Exception as error:  # get_file raises bare Exceptions
         raise WeightsError(
             f"The ImageNet weights of {backbone} cannot be downloaded ({error}). Download {url} elsewhere and name the "
             f"file: weights=PATH of PerceptualLoss (--vgg-weights PATH), or the environment variable {variable(backbone)}."
         ) from error
-
-
-def _check_reachable(url: str) -> None:
-    """OSError within a second if there is no way to the server: a black hole would keep urllib waiting for minutes."""
-    proxy = urllib.request.getproxies().get("https")
-    parts = urlsplit(proxy if proxy and "//" in proxy else f"//{proxy}" if proxy else url)
-    answer: list[Any] = [TimeoutError(f"no answer within {_PATIENCE} s")]
-
-    def connect() -> None:
-        try:
-            socket.create_connection((parts.hostname, parts.port or 443), timeout=_PATIENCE).close()
-            answer[0] = None
-        except OSError as error:
-            answer[0] = error
-
-    # In a thread, since looking up the name has no time limit of its own.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
-    if answer[0] is not None:
-        raise answer[0]

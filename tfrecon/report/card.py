@@ -20,22 +20,27 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
     Args:
         facts: of the zoo's record and the weights' card: `name`, `summary`, `task`, `source`, `licence`, `parity` and, as far as
-            known, `scaling`, `options`, how the data were measured, `inputs`, `outputs`, `weights_sha256`, `data`, `training`,
+            known, `system`, `builder`, `training_class`, `value_range`, `sizes`, `published`, `record` (of the weights),
+            `scaling`, `options`, how the data were measured, `inputs`, `outputs`, `weights_sha256`, `data`, `training`,
             `scores` (mean values by name) and `baseline_scores`.
     """
     front = {"library_name": "keras", "pipeline_tag": "image-to-image", "license": "apache-2.0",
              "tags": ["tfrecon", *_TAGS.get(facts["task"], [])], "model_name": facts["name"]}
     parts = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", f"# {facts['name']}", "",
              facts["summary"], "", _WARNING, ""]
-    parts += _section("Origin", {"original": facts.get("source"), "licence of this implementation": facts.get("licence"),
-                                 "equal to the original in": facts.get("parity"),
-                                 "weights, SHA-256": facts.get("weights_sha256")})
+    parts += _section("Origin", {"system": facts.get("system"), "original": facts.get("source"),
+                                 "licence of this implementation": facts.get("licence"),
+                                 "equal to the original in": facts.get("parity"), "weights": facts.get("record"),
+                                 "weights, SHA-256": facts.get("weights_sha256"),
+                                 "trained by its authors with": facts.get("published") or None})
     parts += _section("Data and protocol", {"data": facts.get("data"), "training": facts.get("training"),
                                             **{name: facts[name] for name in _PROTOCOL if facts.get(name) is not None}})
     parts += _scores(facts)
     parts += _section("Inputs", facts.get("inputs", {}))
     parts += _section("Outputs", facts.get("outputs", {}))
-    parts += _section("Network", {"options": facts.get("options") or None})
+    parts += _section("Network", {"task": facts.get("task"), "value range": facts.get("value_range"),
+                                  "heights and widths": facts.get("sizes"), "built by": _code(facts.get("builder")),
+                                  "trained by": _code(facts.get("training_class")), "options": facts.get("options") or None})
     parts += ["## Known failures", "",
               "- Other masks, accelerations, contrasts, anatomies or scanners than those above were not tried.",
               "- Images scaled otherwise than stated give wrong brightness or noise.",
@@ -53,6 +58,10 @@ def _section(title: str, rows: Mapping[str, Any]) -> list[str]:
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return " ".join(text.split())
+
+
+def _code(path: str | None) -> str | None:
+    return f"tfrecon.{path}" if path else None
 
 
 def _scores(facts: Mapping[str, Any]) -> list[str]:

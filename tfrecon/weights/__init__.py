@@ -10,7 +10,9 @@ from .contents import Contents, look_into, read_card, sha256_of
 from .keras_files import save_weights
 from .legacy_writer import save_legacy_weights
 from .loading import load_file, load_mapping
+from .records import WeightRecord, record_of_content, weight_records
 from .report import LoadReport
+from .sources import local_file, record_named, whereabouts
 
 
 def load_weights(model: Any, source: str | Path | Mapping[str, Any], key: str | None = None) -> LoadReport:
@@ -18,7 +20,8 @@ def load_weights(model: Any, source: str | Path | Mapping[str, Any], key: str | 
 
     Args:
         model: a built Keras model.
-        source: a file, told by its content whatever it is called, or a mapping from names to arrays. Files: Keras 3
+        source: a file, the name of a record (`weight_records`), a pinned address (`local_file`), or a mapping from names to
+            arrays. Files are told by their content whatever they are called: Keras 3
             `.weights.h5` or `.keras`; Keras 2 weights or whole model in HDF5 (by position, inside nested models by name);
             PyTorch `.pth`, `.pt`, `.ckpt` (extra `torch`, tensors only); `.safetensors`; `.npz`; the prefix of a
             TensorFlow checkpoint. Names of mappings and of files of tensors: PyTorch's state dict with its layouts, the
@@ -35,5 +38,5 @@ def load_weights(model: Any, source: str | Path | Mapping[str, Any], key: str | 
     return load_mapping(model, source, key) if isinstance(source, Mapping) else load_file(model, source, key)
 
 
-__all__ = ["Contents", "LoadReport", "load_weights", "look_into", "read_card", "save_legacy_weights", "save_weights",
-           "sha256_of"]
+__all__ = ["Contents", "LoadReport", "WeightRecord", "load_weights", "local_file", "look_into", "read_card", "record_named",
+           "record_of_content", "save_legacy_weights", "save_weights", "sha256_of", "weight_records", "whereabouts"]

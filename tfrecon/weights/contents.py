@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..files import sha256_of as _digest
 from ..hdf5 import guard, open_hdf5
 from . import formats
 from .checkpoint_files import checkpoint_files, checkpoint_table
@@ -16,7 +16,9 @@ from .formats import Source, as_weights_error, find_source
 from .keras_files import card_in, keras_arrays, opened
 from .legacy_files import facts, stored_layers
 from .npz_file import npz_table
+from .records import record_of_content
 from .safetensors_file import safetensors_table
+from .sources import local_file
 from .torch_files import torch_table
 
 Table = list[tuple[str, tuple[int, ...], str]]
@@ -57,36 +59,31 @@ def look_into(path: Any) -> Contents:
 
 
 def read_card(path: Any) -> dict[str, Any]:
-    """The card `save_weights` put into a file of ours; empty where there is none, and for files of other makers.
+    """What is known about weights: the card `save_weights` put into a file of ours, or that of the record which knows a file
+    by its content; empty for all others.
 
     Raises:
         WeightsError: the file is missing, broken, hostile or no weights.
     """
     source = find_source(path)
-    if source.format not in (formats.KERAS, formats.ARCHIVE):
-        return {}
-    return card_in(source.path, source.format == formats.ARCHIVE)
+    if source.format in (formats.KERAS, formats.ARCHIVE):
+        card = card_in(source.path, source.format == formats.ARCHIVE)
+        if card:
+            return card
+    record = record_of_content(digest(source))
+    return record.card() if record else {}
 
 
 def sha256_of(path: Any) -> str:
     """SHA-256 of a file, read in pieces; of a TensorFlow checkpoint's files one after the other for its prefix."""
-    path = os.fsdecode(path)
+    path = local_file(path)
     is_prefix = not os.path.lexists(path) and os.path.isfile(f"{path}.index")
-    return _digest(checkpoint_files(path) if is_prefix else [path])
+    return _digest(*(checkpoint_files(path) if is_prefix else [path]))
 
 
 def digest(source: Source) -> str:
     """SHA-256 of what `find_source` found."""
-    return _digest(checkpoint_files(source.path) if source.format == formats.CHECKPOINT else [source.path])
-
-
-def _digest(paths: list[str]) -> str:
-    found = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as handle:
-            for block in iter(lambda: handle.read(1 << 20), b""):
-                found.update(block)
-    return found.hexdigest()
+    return _digest(*(checkpoint_files(source.path) if source.format == formats.CHECKPOINT else [source.path]))
 
 
 def _look_legacy(path: str) -> tuple[Table, dict[str, Any]]:

@@ -18,6 +18,7 @@ from ..hdf5 import check_tree, file_error, guard, keys_found, open_hdf5, shown
 from .keras_files import ARCHIVE_MEMBER, archive_errors, keras_arrays
 from .legacy_files import has_names
 from .safetensors_file import LARGEST_HEADER
+from .sources import hint, local_file
 
 LEGACY = "Keras 2 weights (h5)"
 LEGACY_MODEL = "Keras 2 whole model (h5)"
@@ -56,12 +57,13 @@ def as_weights_error() -> Iterator[None]:
 
 
 def find_source(path: Any) -> Source:
-    """Look at a path and tell what kind of weights it holds.
+    """Look at a path, or what a record's name or an address stands for, and tell what kind of weights it holds.
 
     Raises:
         WeightsError: it is missing, damaged, or something else than weights; the message says what.
+        UsageError, ResourceError: see `sources.local_file`.
     """
-    path = os.fsdecode(path)
+    path = local_file(path)
     with as_weights_error():
         if not os.path.lexists(path) and os.path.isfile(f"{path}.index"):
             return Source(CHECKPOINT, path)
@@ -75,7 +77,7 @@ def find_source(path: Any) -> Source:
                 if found:
                     return found
         except OSError as error:
-            raise file_error(path, error) from error
+            raise DataError(f"{file_error(path, error)}{hint(path)}") from error
         return Source(_hdf5_format(path), path)
 
 

@@ -32,8 +32,8 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
 
     Args:
         name: one of `list_models()`.
-        weights: file or mapping for the network that reconstructs (`weights.load_weights`); a file written by tfrecon
-            also brings the options it was built with.
+        weights: for the network that reconstructs: a file, the name of a record (`weights.weight_records`), a pinned address
+            (`weights.local_file`) or a mapping. Records and files written by tfrecon also bring the options it is built with.
         preset: option set of the record; None: its first.
         options: single options over the preset's (`width`, `loss`, `learning_rate`, `jit_compile`, ...).
 
@@ -41,7 +41,8 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
         A training model; for the models without weights, a callable.
 
     Raises:
-        UsageError: unknown name, preset or option. WeightsError: the weights do not fit.
+        UsageError: unknown name, preset or option, or an address that is not pinned.
+        WeightsError: the weights do not fit, are of another model, or cannot be had (offline within a second).
     """
     record = record_of(name)
     if record.make is None:
@@ -98,7 +99,7 @@ def _preset(record: Record, preset: str | None) -> Mapping[str, Any]:
 
 
 def _options_of(weights: Any, name: str) -> Mapping[str, Any]:
-    """The builder options in the card of a weight file of ours; none for mappings and foreign files."""
+    """The builder options in the card of a weight file of ours or in the record of a known one; none for all others."""
     if weights is None or isinstance(weights, Mapping):
         return {}
     from ..weights import read_card

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .record import Record
+from .record import Original, Record
 
 _DENOISERS = ("resnet", "unet", "cnn")
 _BUILDERS = tuple(f"models.unrolled.{name}_denoiser" for name in _DENOISERS)
@@ -95,7 +95,10 @@ _SEED = {"supervised": False, "num_unrolls": 4, "l2lam": 0.1}
 _RECOMMENDED = {"denoiser": "unet", "residual": True, "num_unrolls": 3, "l2lam": 0.05, "learning_rate": 7e-4}
 _SMALL = {"denoiser": "resnet", "kernel_size": 3, "latent_channels": 16, "num_blocks": 2, "num_unrolls": 4, "l2lam": 0.05,
           "learning_rate": 1e-3}
-_DEEPINPY = "utcsilab/deepinpy@eafebc7 (MIT), SamiKhandker/ImprovingMRIQuality@9f53d9e"
+_DEEPINPY = Original("utcsilab/deepinpy", "eafebc7", "MIT")
+_SEED_004 = Original("SamiKhandker/ImprovingMRIQuality", "9f53d9e", "none stated")
+_COMPLEX = "complex images in the units of the k-space, which is divided by the largest value of the zero-filled image"
+_ANY = "any number of coils, any height and width (a U-Net denoiser pads inside)"
 
 RECORDS = (
     Record(
@@ -103,14 +106,24 @@ RECORDS = (
         "multicoil",
         "CG-SENSE: least squares by conjugate gradient with coil maps; nothing is learned.",
         fixed=cg_sense,
-        source=_DEEPINPY,
-        parity="forward pass, losses and gradients: tests/golden/flow/cgsense.npz",
+        system="CG-SENSE",
+        builder="models.unrolled.CGSense",
+        value_range=_COMPLEX,
+        sizes=_ANY,
+        originals=(_DEEPINPY,),
+        published={"l2lam": 1e-3, "cg_max_iter": 10, "cg_eps": 1e-4},
+        parity="outputs to 2e-5 of the largest value, losses and gradients to 1e-3: tests/golden/flow/cgsense.npz",
     ),
     Record(
         "modl",
         "multicoil",
         "MoDL: a denoiser and data consistency by conjugate gradient, unrolled.",
         modl,
+        system="MoDL, model-based deep learning",
+        builder="models.unrolled.MoDL",
+        training_class="training.UnrolledRecon",
+        value_range=_COMPLEX,
+        sizes=_ANY,
         takes=_BUILDERS,
         presets={
             "recommended": _RECOMMENDED,
@@ -121,14 +134,22 @@ RECORDS = (
         },
         batch_size=1,
         batch_sizes={"seed": 5},
-        source=f"{_DEEPINPY}; hkaggarwal/modl@2b02b9b4 (its weights: no licence stated)",
-        parity="forward pass, gradients, three Adam steps: tests/golden/flow/modl*.npz; published weights on a real brain",
+        originals=(_DEEPINPY, Original("hkaggarwal/modl", "2b02b9b4", "none stated")),
+        published={"num_unrolls": 10, "denoiser": "5 convolutions of 64 features with batch norm", "epochs": 50, "cg_eps": 1e-5,
+                   "l2lam": "0.05, learned to 0.114", "acceleration": "6x, masks of points"},
+        parity="outputs, every gradient, conjugate-gradient counts, three Adam steps in float64 to 1e-9: "
+               "tests/golden/flow/modl*.npz; the published weights give the authors' image of a real brain to 6e-6",
     ),
     Record(
         "deep_basis_pursuit",
         "multicoil",
         "Deep basis pursuit: a denoiser under the constraint of the measurement, by ADMM, unrolled.",
         deep_basis_pursuit,
+        system="deep basis pursuit (seed 004)",
+        builder="models.unrolled.DeepBasisPursuit",
+        training_class="training.UnrolledRecon",
+        value_range=_COMPLEX,
+        sizes=_ANY,
         takes=_BUILDERS,
         presets={
             "recommended": {**_RECOMMENDED, "l2lam": 1.0},
@@ -137,7 +158,11 @@ RECORDS = (
         },
         batch_size=1,
         batch_sizes={"seed": 5},
-        source=_DEEPINPY,
-        parity="forward pass, gradients, three Adam steps: tests/golden/flow/dbp*.npz",
+        originals=(_DEEPINPY, _SEED_004),
+        published={"num_unrolls": 4, "num_admm": 2, "l2lam": 0.1, "batch_size": 5, "epochs": "500 (8 bit), 1000 (4 bit)",
+                   "learning_rate": "1.1e-3 with the U-Net, 4e-5 with the ResNet", "supervised": False, "cg_max_iter": 10,
+                   "cg_eps": 1e-4},
+        parity="outputs, every gradient, conjugate-gradient counts, three Adam steps in float64 to 1e-9, with both denoisers: "
+               "tests/golden/flow/dbp*.npz",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .record import Record
+from .record import Original, Record
 
 
 def ct_deblur(
@@ -68,6 +68,9 @@ RECORDS = (
         "blur",
         "DeblurGAN for CT: ResNet under a VGG19 perceptual loss and a WGAN-GP critic (seed 003).",
         ct_deblur,
+        system="DeblurGAN for motion-blurred CT (seed 003)",
+        builder="models.ct_deblur.generator_model",
+        training_class="training.CTDeblurGAN",
         takes=("training.CTDeblurGAN",),
         presets={
             "recommended": _CT,
@@ -75,30 +78,44 @@ RECORDS = (
             "small": {**_CT, "content": "l1", "ngf": 16, "ndf": 16, "n_blocks": 3, "dropout": 0.0, "critic_updates": 1,
                       "learning_rate": 1e-3},
         },
+        value_range="[-1, 1] in and out: the window's grey levels, what is added clipped to it",
+        sizes="any multiple of 4 from 8 (reconstruct pads)",
         scaling="window",
         channels=3,
         multiple=4,
         smallest=8,
         batch_size=2,
         patch=256,
-        source="KupynOrest/DeblurGAN@00f6ab1 (BSD), seed 003",
-        parity="forward passes, penalty and two batches of training: tests/golden/kupyn_*.npz",
+        originals=(Original("KupynOrest/DeblurGAN", "00f6ab1", "BSD"),),
+        published={"batch_size": "2 (upstream 1)", "epochs": "5 (upstream 300, the rate falling to 0 over the last 150)",
+                   "optimizer": "Adam(1e-4), upstream with betas 0.5 and 0.999", "critic_updates": 5,
+                   "gradient_penalty_weight": 10, "content": "VGG19 conv3_3 before its ReLU, weight 100; MSE, in the seed L1",
+                   "image_size": 256, "pairs": "14,329, of which 300 to test"},
+        parity="forward passes to 1e-4, gradient penalty and its gradient, perceptual loss, motion-blur kernels draw by draw, "
+               "and two batches of WGAN-GP training in float64 to 1e-6: tests/golden/kupyn_*.npz, motion_blur.npz",
     ),
     Record(
         "pix2pix",
         "blur",
         "Pix2Pix: U-Net under an L1 loss and a critic of input and output, the comparator of seed 003.",
         pix2pix,
+        system="Pix2Pix, the comparator of seed 003",
+        builder="models.pix2pix.generator_model",
+        training_class="training.Pix2Pix",
         presets={
             "recommended": {"learning_rate": 2e-4, "l1_weight": 100.0},
             "small": {"learning_rate": 1e-3, "l1_weight": 100.0, "ngf": 16, "ndf": 16, "num_downs": 6},
         },
+        value_range="[-1, 1] in and out: the window's grey levels, a tanh at the end",
+        sizes="any that can be halved num_downs times: multiples of 256 (reconstruct pads)",
         scaling="window",
         channels=3,
         multiple=256,
         batch_size=2,
         patch=256,
-        source="KupynOrest/DeblurGAN@00f6ab1 (BSD), after Isola et al.",
-        parity="forward passes and one optimiser step: tests/golden/pix2pix_unet.npz",
+        originals=(Original("KupynOrest/DeblurGAN", "00f6ab1", "BSD"),),
+        published={"optimizer": "Adam(2e-4, 0.5, 0.999)", "l1_weight": 100},
+        parity="forward passes to 2e-5, the conditional critic, losses, gradients and weights of two steps in float64: "
+               "tests/golden/pix2pix_unet.npz",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .record import Record
+from .record import Original, Record
 
 
 def zero_filled(images: Any) -> Any:
@@ -74,12 +74,15 @@ _DEBLUR = {"content": "perceptual", "content_weight": 100.0, "learning_rate": 1e
 
 RECORDS = (
     Record("zero_filled", "masked", "The baseline that does nothing: inverse FFT of the measured samples.",
-           fixed=lambda: zero_filled, licence=""),
+           fixed=lambda: zero_filled, system="the baseline of every table", licence=""),
     Record(
         "deblurgan_mri",
         "masked",
         "DeblurGAN: ResNet under a VGG16 perceptual loss and a sigmoid critic (seed 000).",
         deblurgan_mri,
+        system="DeblurGAN for undersampled MRI (seed 000)",
+        builder="models.deblurgan_mri.generator_model",
+        training_class="training.DeblurGAN",
         takes=("training.DeblurGAN",),
         presets={
             "recommended": _DEBLUR,
@@ -88,27 +91,44 @@ RECORDS = (
                       "learning_rate": 1e-3},
             "original": {**_DEBLUR, "swapped": True, "symmetric": False},
         },
+        value_range="[-1, 1] in and out: half of the input and of a tanh",
+        sizes="any multiple of 4 from 16 (reconstruct pads); the critic that of image_shape",
         scaling="symmetric",
         channels=3,
         multiple=4,
         smallest=16,
         batch_size=5,
         patch=256,
-        source="RaphaelMeudec/deblur-gan@8b4b15d (MIT), seed 000",
-        parity="forward passes, losses and two batches of training: tests/golden/keras_*.npz, deblurgan_train_*.npz",
+        originals=(Original("RaphaelMeudec/deblur-gan", "8b4b15d", "MIT"),),
+        published={"batch_size": 5, "epochs": 5, "optimizer": "Adam(1e-4, 0.9, 0.999, 1e-8) for both networks",
+                   "critic_updates": 5, "content": "VGG16 block3_conv3, weight 100; L1 at 8x", "image_size": 256,
+                   "acceleration": "4x with 0.08 of the lines in the centre, 8x with 0.04", "volumes": "100, 70 % to train"},
+        parity="forward passes, statistics, losses, first gradients and every variable over two batches of training, in float64 "
+               "to 1e-7: tests/golden/keras_*.npz, deblurgan_train_*.npz",
     ),
     Record(
         "unet_gan",
         "masked",
         "U-Net judged by a small discriminator (seed 001).",
         unet_gan,
+        system="U-Net GAN for undersampled MRI (seed 001)",
+        builder="models.unet_gan.generator_model",
+        training_class="training.UNetGAN",
         presets={
             "recommended": _UNET,
             "small": {**_UNET, "width": 16, "learning_rate": 1e-3},
             "original": {"loss": "kldiv", "optimizer": "adamw", "learning_rate": 2e-4, "reconstruction_weight": 0.0},
         },
+        value_range="[0, 1] in, the slice divided by its zero-filled maximum; out a real and an imaginary part, whose "
+                    "magnitude is the image on the same scale",
+        sizes="any from 16, from 32 in training",
         smallest=32,
-        source="milesial/Pytorch-UNet@9fd386f (GPL-3.0; re-implemented from its description), seed 001",
-        parity="forward passes, running statistics and one optimiser step: tests/golden/ganno_*.npz",
+        originals=(Original("milesial/Pytorch-UNet", "9fd386f", "GPL-3.0; re-implemented from its description"),),
+        published={"batch_size": 1, "epochs": "5 in the code, 10 in the experiments", "folds": 3, "learning_rate": 2e-4,
+                   "optimizer": "Adam, AdamW or Adagrad with PyTorch's defaults",
+                   "loss": "kldiv, bce, bce_logits, l1, mse or ssim",
+                   "image_size": 320, "acceleration": "8x with 0.04 of the lines in the centre"},
+        parity="forward passes to 5.5e-6, running statistics, losses, gradients and weights of one step for three losses and "
+               "optimisers, in float64 to 1e-5: tests/golden/ganno_*.npz",
     ),
 )

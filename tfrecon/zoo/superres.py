@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from ..errors import UsageError
-from .record import Record
+from .record import Original, Record
 
 
 def srrescycgan(
@@ -89,6 +89,9 @@ RECORDS = (
         "superres",
         "SRResCycGAN: two generators and two critics in a cycle, four times the size (seed 002).",
         srrescycgan,
+        system="SRResCycGAN, 4x super-resolution (seed 002)",
+        builder="models.srrescycgan.Generator_HR",
+        training_class="training.SRResCycGAN",
         takes=("training.SRResCycGAN",),
         presets={
             "recommended": _PUBLISHED,
@@ -96,33 +99,47 @@ RECORDS = (
             "small": {**_CONTENT_ONLY, **_SMALL},
             "small_gan": {**_PUBLISHED, **_SMALL},
         },
+        value_range="0..255 in and out, cut there",
+        sizes="any; the critic of large images that of image_shape, at least 188",
         scaling="volume",
         channels=3,
         multiple=4,
         smallest=188,
         batch_size=2,
         patch=320,
-        source="JanPanjan/SRResCycGAN_MRI (re-implemented from its description), seed 002",
-        parity="forward passes, losses, pairs and three steps of training: tests/golden/sr_*.npz",
+        originals=(Original("JanPanjan/SRResCycGAN_MRI", "", "none stated; re-implemented from its description"),),
+        published={"batch_size": 8, "epochs": "10 in the script, 1 in the notebook; stopped after 417 steps",
+                   "optimizer": "four Adam(1e-4, 0.9, 0.999), halved every 10,000 steps", "lambda_cyc": 10, "lambda_content": 5,
+                   "image_size": "80 to 320", "volumes": "602 to train, 130 to validate"},
+        parity="forward passes of its four networks to 1e-4 relative, losses, pairs, and three training steps: seven losses, "
+               "gradient norms, every variable: tests/golden/sr_*.npz",
     ),
     Record(
         "srresdnet",
         "superres",
         "SRResDNet: residual denoiser with a trainable projection, the generator of SRResCGAN and SRResCycGAN.",
         srresdnet,
+        system="SRResCGAN and SRResCycGAN, 4x super-resolution of photographs",
+        builder="models.srrescycgan.SRResDNet",
+        training_class="training.SRResCycGAN",
         takes=("training.SRResCycGAN",),
         presets={
             "recommended": _PUBLISHED,
             "content": {**_CONTENT_ONLY, "learning_rate": 1e-4},
             "small": {**_CONTENT_ONLY, **_SMALL, "depth": 2},
         },
+        value_range="0..255 in and out, cut there",
+        sizes="any; the critic of large images that of image_shape, at least 188",
         scaling="volume",
         channels=3,
         multiple=4,
         smallest=188,
         batch_size=2,
         patch=320,
-        source="RaoUmer/SRResCGAN@cfb4217 (MIT)",
-        parity="forward passes, projection and its gradients, noise estimate, published weights: tests/golden/sr_upstream_*",
+        originals=(Original("RaoUmer/SRResCGAN", "cfb4217", "MIT"),),
+        published={"batch_size": 16, "steps": 51000, "optimizer": "Adam(1e-4), halved at 5, 10, 20 and 30 thousand steps",
+                   "image_size": "32 to 128", "losses": "10 L1, VGG19 features, total variation, relativistic GAN"},
+        parity="forward passes to 1e-4, trainable projection and its gradients, noise estimate, the published weights on real "
+               "images: tests/golden/sr_upstream_*.npz",
     ),
 )

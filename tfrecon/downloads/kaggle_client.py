@@ -1,14 +1,12 @@
-"""Downloads a dataset of Kaggle by kagglehub, carefully: within time, without leaving its folder, in errors of our own."""
+"""Datasets and model files of Kaggle by kagglehub, carefully: in time, inside their folder, with errors of our own."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-import socket
 import sys
 import tarfile
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,13 +14,12 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from ..errors import DataError, ResourceError, TfreconError
+from ..errors import DataError, ResourceError, TfreconError, WeightsError
 from ..hdf5 import shown
+from .reach import silence
 
 INPUT = "/kaggle/input"  # where Kaggle mounts what is attached to a notebook
-_PATIENCE = 0.8  # seconds until no answer means no network
 _TIMEOUTS = (5, 30)  # seconds to connect, and between two pieces of an answer
 _CREDENTIALS = "KAGGLE_USERNAME and KAGGLE_KEY, KAGGLE_API_TOKEN or ~/.kaggle/kaggle.json"
 
@@ -36,6 +33,7 @@ class Dataset:
     owner: str
     name: str
     version: int | None
+    error = DataError
 
     def __str__(self) -> str:
         return f"kaggle://{self.handle}"
@@ -49,6 +47,65 @@ class Dataset:
     def page(self) -> str:
         """Where people find it."""
         return f"https://www.kaggle.com/datasets/{self.owner}/{self.name}"
+
+    @property
+    def by_hand(self) -> str:
+        """The way without this program's network."""
+        return (f"download it by hand from {self.page} and give the folder; in a Kaggle notebook attach it with Add Input "
+                f"and give {INPUT}/{self.name}")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file in a version of a variation of a model on Kaggle."""
+
+    owner: str
+    name: str
+    framework: str
+    variation: str
+    version: int
+    file: str
+    error = WeightsError
+
+    def __str__(self) -> str:
+        return f"kaggle://{self.handle}/{self.file}"
+
+    @property
+    def handle(self) -> str:
+        """As kagglehub writes it, without the file."""
+        return f"{self.owner}/{self.name}/{self.framework}/{self.variation}/{self.version}"
+
+    @property
+    def page(self) -> str:
+        """Where people find it."""
+        return f"https://www.kaggle.com/models/{self.handle}"
+
+    @property
+    def by_hand(self) -> str:
+        """The way without this program's network."""
+        return f"download {self.file} by hand from {self.page} and give the file"
+
+    def attached(self) -> str | None:
+        """The file where the model is attached to the Kaggle notebook."""
+        place = os.path.join(self.framework.lower(), self.variation, str(self.version), self.file)
+        places = (os.path.join(INPUT, "models", self.owner, self.name, place), os.path.join(INPUT, self.name, place))
+        return next(filter(os.path.isfile, places), None)
+
+    def silence(self) -> str | None:
+        """Why it cannot be fetched now; None if it can."""
+        return None if self.attached() else _silence()
+
+    def fetch(self, folder: Path) -> Path:
+        """The attached file, or a download into the folder; kagglehub's own cache is left out of it."""
+        attached = self.attached()
+        if attached:
+            return Path(attached)
+        kagglehub = _client()
+        try:
+            with _careful():
+                return Path(kagglehub.model_download(self.handle, path=self.file, output_dir=str(folder)))
+        except Exception as error:  # as below
+            raise _explained(self, error, "nothing of it is kept", "", "the folder for downloads") from None
 
 
 def downloaded(dataset: Dataset) -> str:
@@ -88,30 +145,11 @@ def _complete(home: str) -> dict[int, str]:
 
 
 def _silence() -> str | None:
-    """Why Kaggle cannot be reached, within a second; None if it can. A black hole would keep the client for minutes."""
+    """Why Kaggle cannot be reached, within a second; None if it can."""
     from kagglesdk.kaggle_env import get_endpoint, get_env, is_in_kaggle_notebook
-    from requests.utils import get_environ_proxies, select_proxy
 
-    if is_in_kaggle_notebook():
-        return None  # kagglehub does not download there but has the dataset attached, by another server
-    url = get_endpoint(get_env())
-    proxy = select_proxy(url, get_environ_proxies(url))
-    parts = urlsplit(proxy if proxy and "//" in proxy else f"//{proxy}" if proxy else url)
-    answer: list[str | None] = [f"no answer from {parts.hostname} within {_PATIENCE} s"]
-
-    def connect() -> None:
-        try:
-            port = parts.port or (80 if parts.scheme == "http" else 443)
-            socket.create_connection((parts.hostname, port), timeout=_PATIENCE).close()
-            answer[0] = None
-        except (OSError, ValueError) as error:  # an impossible port of a proxy
-            answer[0] = f"{parts.hostname}: {getattr(error, 'strerror', None) or type(error).__name__}"
-
-    # In a thread, since looking up the name has no time limit of its own.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
-    return answer[0]
+    # kagglehub does not download there but has what is wanted attached, by another server.
+    return None if is_in_kaggle_notebook() else silence(get_endpoint(get_env()))
 
 
 def _download(kagglehub: Any, dataset: Dataset, home: str) -> str:
@@ -120,7 +158,7 @@ def _download(kagglehub: Any, dataset: Dataset, home: str) -> str:
             return kagglehub.dataset_download(dataset.handle)
     except Exception as error:  # the client also raises bare Exceptions
         # Not `from error`: the client's text can hold a signed address or a header with the token.
-        raise _explained(dataset, home, error) from None
+        raise _explained(dataset, error, _cached(home), f"delete {shown(home)}/*.archive and ", f"{shown(home)}") from None
 
 
 @contextmanager
@@ -146,7 +184,7 @@ def _careful() -> Iterator[None]:
 
 def _offline(dataset: Dataset, home: str, silence: str) -> DataError:
     return DataError(f"{dataset} is not in the cache ({_cached(home)}) and there is no way to Kaggle ({silence}); "
-                     f"connect to the network, or {_by_hand(dataset)}")
+                     f"connect to the network, or {dataset.by_hand}")
 
 
 def _cached(home: str) -> str:
@@ -155,41 +193,40 @@ def _cached(home: str) -> str:
     return f"{shown(home)} holds version {versions}" if versions else f"nothing complete in {shown(home)}"
 
 
-def _by_hand(dataset: Dataset) -> str:
-    return (f"download it by hand from {dataset.page} and give the folder; in a Kaggle notebook attach it with Add Input "
-            f"and give {INPUT}/{dataset.name}")
+def _explained(wanted: Dataset | ModelFile, error: Exception, kept: str, delete: str, place: str) -> TfreconError:
+    """Our error for what the client raised, in our words only.
 
-
-def _explained(dataset: Dataset, home: str, error: Exception) -> TfreconError:
-    """Our error for what the client raised, in our words only."""
+    Args:
+        kept: what of it there is on this machine. delete: what to delete first. place: where it was to be stored.
+    """
     import requests
     from kagglehub.exceptions import DataCorruptionError
 
     kind = type(error).__name__
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _refused(dataset, error.response.status_code)
+        return _refused(wanted, error.response.status_code)
     if isinstance(error, requests.RequestException):
-        return DataError(f"{dataset}: the connection to Kaggle broke off ({kind}), nothing of this download is used; "
-                         f"{_cached(home)}; run it again, or {_by_hand(dataset)}")
+        return wanted.error(f"{wanted}: the connection to Kaggle broke off ({kind}), nothing of this download is used; "
+                            f"{kept}; run it again, or {wanted.by_hand}")
     if isinstance(error, tarfile.FilterError):
-        return DataError(f"{dataset}: its archive would write outside of its folder ({kind}) and is refused; do not use "
-                         f"this dataset, and delete {shown(home)}")
+        return wanted.error(f"{wanted}: its archive would write outside of its folder ({kind}) and is refused; do not use this "
+                            f"dataset, and delete {place}")
     broken = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, DataCorruptionError)
     if isinstance(error, broken) or str(error) == "Unsupported archive type.":  # kagglehub's, a bare ValueError
-        return DataError(f"{dataset}: what came is damaged or no archive ({kind}); delete {shown(home)}/*.archive and run "
-                         "it again")
+        return wanted.error(f"{wanted}: what came is damaged or no archive ({kind}); {delete}run it again")
     if isinstance(error, OSError):
-        return ResourceError(f"{dataset} cannot be stored in {shown(home)} ({error.strerror or kind}); free some space or "
-                             "name another folder in KAGGLEHUB_CACHE")
-    return DataError(f"{dataset}: kagglehub stopped ({kind}); check {_CREDENTIALS}, and see what "
-                     f"kagglehub.dataset_download({dataset.handle!r}) says")
+        return ResourceError(f"{wanted} cannot be stored in {place} ({error.strerror or kind}); free some space or "
+                             f"name another folder in {'KAGGLEHUB_CACHE' if delete else 'TFRECON_CACHE'}")
+    call = "dataset_download" if delete else "model_download"
+    return wanted.error(f"{wanted}: kagglehub stopped ({kind}); check {_CREDENTIALS}, and see what "
+                        f"kagglehub.{call}({wanted.handle!r}) says")
 
 
-def _refused(dataset: Dataset, status: int) -> DataError:
+def _refused(wanted: Dataset | ModelFile, status: int) -> TfreconError:
     if status in (401, 403):
-        return DataError(f"{dataset}: Kaggle refuses it (HTTP {status}); it is private, wants its terms accepted or does "
-                         f"not exist; accept them signed in at {dataset.page} and set {_CREDENTIALS}")
+        return wanted.error(f"{wanted}: Kaggle refuses it (HTTP {status}); it is private, wants its terms accepted or does "
+                            f"not exist; accept them signed in at {wanted.page} and set {_CREDENTIALS}")
     if status == 404:
-        return DataError(f"{dataset}: not found on Kaggle (HTTP 404); check the names and the version at {dataset.page}; a "
-                         f"private dataset also wants {_CREDENTIALS}")
-    return DataError(f"{dataset}: Kaggle cannot give it now (HTTP {status}); try again later, or {_by_hand(dataset)}")
+        return wanted.error(f"{wanted}: not found on Kaggle (HTTP 404); check the names and the version at {wanted.page}; "
+                            f"what is private also wants {_CREDENTIALS}")
+    return wanted.error(f"{wanted}: Kaggle cannot give it now (HTTP {status}); try again later, or {wanted.by_hand}")

@@ -1,0 +1,61 @@
+"""The zoo's records: complete, true to the code, shown by `tfrecon models`, and in every model card."""
+
+import json
+
+import pytest
+from cli_tools import call
+
+from tfrecon import create
+from tfrecon.cli.export_facts import card_facts
+from tfrecon.report import model_card
+from tfrecon.zoo import RECORDS, _named
+
+TRAINED = [record for record in RECORDS.values() if record.make is not None]
+
+
+@pytest.mark.parametrize("record", TRAINED, ids=lambda r: r.name)
+def test_a_record_says_everything_and_names_what_exists(record):
+    for field in ("system", "summary", "task", "value_range", "sizes", "scaling", "originals", "licence", "published", "parity"):
+        assert getattr(record, field), field
+    assert callable(_named(record.builder)) and isinstance(_named(record.training_class), type)
+    assert record.name == "srresdnet" or record.training_class in record.make.__doc__
+    for original in record.originals:
+        assert original.repository.count("/") == 1 and original.licence
+        assert original.commit or "re-implemented" in original.licence
+    json.dumps(record.describe())
+
+
+def test_what_create_builds_is_what_the_record_says(tiny_unet):
+    record = RECORDS["unet_gan"]
+    assert type(create("unet_gan", preset="small")) is _named(record.training_class)
+
+
+@pytest.mark.parametrize("record", TRAINED, ids=lambda r: r.name)
+def test_the_front_matter_of_a_card_is_yaml_and_the_record_is_in_it(record):
+    text = model_card(card_facts(record, {"options": {"width": 2}, "record": "tiny", "scores": {"val_ssim": 0.7}}, "a" * 64))
+    _, front, body = text.split("---\n", 2)
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load(front)["model_name"] == record.name and yaml.safe_load(front)["license"] == "apache-2.0"
+    assert body.count("\n# ") == 0 and "not a medical device" in body
+    for fact in (record.system, record.source, record.parity, record.value_range, record.sizes, f"tfrecon.{record.builder}",
+                 f"tfrecon.{record.training_class}", json.dumps(dict(record.published)), "weights: tiny", "a" * 64):
+        assert fact in body, fact
+
+
+@pytest.mark.parametrize("name", ["nothing: here", "# x", "'quoted' \"twice\"", "größe", "- a", "multi\nline", "null", "1e3"])
+def test_front_matter_stands_names_that_mean_something_in_yaml(name):
+    yaml = pytest.importorskip("yaml")
+    front = model_card({"name": name, "summary": "", "task": "masked"}).split("---\n", 2)[1]
+    assert yaml.safe_load(front)["model_name"] == name
+
+
+def test_models_shows_one_in_words_and_as_json(capsys):
+    plain = call(capsys, "models", "modl").out
+    for words in ("MoDL, model-based deep learning", "utcsilab/deepinpy@eafebc7 (MIT)", "training.UnrolledRecon",
+                  "num_unrolls=10", "modl-brain-6x", "preset seed"):
+        assert words in plain, words
+    (found,) = call(capsys, "models", "modl", "--json").json()
+    assert found["originals"][0] == {"repository": "utcsilab/deepinpy", "commit": "eafebc7", "licence": "MIT"}
+    assert found["weights"] == ["modl-brain-6x"] and set(found["presets"]) >= {"recommended", "published", "seed"}
+    assert "did you mean modl?" in call(capsys, "models", "modle").err
+    assert "batch size" not in call(capsys, "models", "zero_filled").out
