@@ -95,7 +95,7 @@ def test_known_files_bring_their_options_wherever_they_lie(folder, tmp_path):
     """Row 61: weights of another model with the same shapes are told apart by their content."""
     path = tmp_path / "foreign.safetensors"
     assert read_card(path) == {"acceleration": 8, "model": "unet_gan", "options": {"width": 2}, "record": "foreign",
-                               "scaling": "zero_filled_max"}
+                               "scaling": "zero_filled_max", "weights_licence": "Apache-2.0"}
     assert create("unet_gan", weights=path).generator.count_params() == network().count_params()
     with pytest.raises(WeightsError, match="holds weights of unet_gan, not of pix2pix"):
         create("pix2pix", weights=path)

@@ -8,6 +8,7 @@ from cli_tools import call
 from tfrecon import create
 from tfrecon.cli.export_facts import card_facts
 from tfrecon.report import model_card
+from tfrecon.weights import weight_records
 from tfrecon.zoo import RECORDS, _named
 
 TRAINED = [record for record in RECORDS.values() if record.make is not None]
@@ -40,6 +41,16 @@ def test_the_front_matter_of_a_card_is_yaml_and_the_record_is_in_it(record):
     for fact in (record.system, record.source, record.parity, record.value_range, record.sizes, f"tfrecon.{record.builder}",
                  f"tfrecon.{record.training_class}", json.dumps(dict(record.published)), "weights: tiny", "a" * 64):
         assert fact in body, fact
+
+
+def test_the_card_of_somebody_elses_weights_says_their_licence():
+    """Our own licence on their weights would be a claim nobody made."""
+    yaml = pytest.importorskip("yaml")
+    for name, licence in (("modl-brain-6x", "other"), ("srrescgan-x4", "mit")):
+        record = weight_records()[name]
+        text = model_card(card_facts(RECORDS[record.model], record.card(), record.sha256))
+        assert yaml.safe_load(text.split("---\n", 2)[1])["license"] == licence
+        assert f"licence of the weights: {record.licence}" in text and f"weights: {name}" in text
 
 
 @pytest.mark.parametrize("name", ["nothing: here", "# x", "'quoted' \"twice\"", "größe", "- a", "multi\nline", "null", "1e3"])

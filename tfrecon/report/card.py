@@ -8,6 +8,7 @@ from typing import Any
 
 _TAGS = {"masked": ["mri", "image-reconstruction"], "multicoil": ["mri", "image-reconstruction", "multi-coil"],
          "superres": ["mri", "super-resolution"], "blur": ["ct", "deblurring"], "pictures": ["mri", "normalizing-flow"]}
+_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit"}  # as the Hugging Face Hub writes them
 _WARNING = ("Research software, not a medical device. A reconstruction can look right and be wrong: structures can be missing "
             "or invented. Never use it for diagnosis.")
 _PROTOCOL = ("acceleration", "center_fraction", "mask_type", "combine", "coil_maps", "blur_length", "window", "window_center",
@@ -20,17 +21,19 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
     Args:
         facts: of the zoo's record and the weights' card: `name`, `summary`, `task`, `source`, `licence`, `parity` and, as far as
-            known, `system`, `builder`, `training_class`, `value_range`, `sizes`, `published`, `record` (of the weights),
+            known, `system`, `builder`, `training_class`, `value_range`, `sizes`, `published`, `record` and `weights_licence`,
             `scaling`, `options`, how the data were measured, `inputs`, `outputs`, `weights_sha256`, `data`, `training`,
             `scores` (mean values by name) and `baseline_scores`.
     """
-    front = {"library_name": "keras", "pipeline_tag": "image-to-image", "license": "apache-2.0",
+    licence = _LICENCES.get(facts.get("weights_licence", "Apache-2.0"), "other")
+    front = {"library_name": "keras", "pipeline_tag": "image-to-image", "license": licence,
              "tags": ["tfrecon", *_TAGS.get(facts["task"], [])], "model_name": facts["name"]}
     parts = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", f"# {facts['name']}", "",
              facts["summary"], "", _WARNING, ""]
     parts += _section("Origin", {"system": facts.get("system"), "original": facts.get("source"),
                                  "licence of this implementation": facts.get("licence"),
                                  "equal to the original in": facts.get("parity"), "weights": facts.get("record"),
+                                 "licence of the weights": facts.get("weights_licence"),
                                  "weights, SHA-256": facts.get("weights_sha256"),
                                  "trained by its authors with": facts.get("published") or None})
     parts += _section("Data and protocol", {"data": facts.get("data"), "training": facts.get("training"),

@@ -63,7 +63,7 @@ class WeightRecord:
     def card(self) -> dict[str, Any]:
         """What a card inside a weight file would say."""
         return {**self.facts, "model": self.model, "options": dict(self.options), "record": self.name,
-                **({"scaling": self.scaling} if self.scaling else {})}
+                "weights_licence": self.licence, **({"scaling": self.scaling} if self.scaling else {})}
 
     def describe(self) -> dict[str, Any]:
         """Plain values for printing."""
