@@ -1,7 +1,11 @@
 """`tfrecon doctor`: facts, traps of old environments (rows 85, 86 and 88), speeds with the stage to wait for."""
 
+import os
+import subprocess
+import sys
+
 import pytest
-from cli_tools import call, disc, volume
+from cli_tools import ROOT, call, disc, volume
 
 from tfrecon.cli import doctor_checks
 from tfrecon.cli.doctor_speed import _REMEDIES, advice
@@ -41,6 +45,15 @@ def test_row_88_a_cache_that_cannot_be_written_to(capsys, monkeypatch, tmp_path)
     monkeypatch.setenv("TFRECON_CACHE", str(tmp_path / "weights"))
     for name in ("KERAS_HOME", "TFRECON_CACHE"):
         assert any(name in f["text"] and not f["broken"] for f in found(capsys, 0)["findings"])
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become somebody without a home")
+def test_row_88_no_home_is_a_finding_not_the_end():
+    code = ("import os; from tfrecon.cli.doctor_checks import _cache, _places; os.setuid(54321); "
+            "[os.environ.pop(n, None) for n in ('HOME', 'KERAS_HOME', 'TFRECON_CACHE', 'XDG_CACHE_HOME')]; "
+            "print(_cache(), [f.text for f in _places()])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "no home" in done.stdout, done.stderr
 
 
 def test_little_room_is_told():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..downloads import cache_folder
+from ..errors import ResourceError
 from .process import PACKAGES, version_of
 
 _GIB = 2**30
@@ -61,7 +62,7 @@ def _processors() -> int:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
 
 
 def _legacy() -> list[Finding]:
@@ -103,9 +104,13 @@ def _room(free: int | None, disk: int) -> list[Finding]:
 
 def _places() -> list[Finding]:
     found = []
-    for what, path, remedy in (("the folder for temporary files", Path(tempfile.gettempdir()), "set TMPDIR"),
-                               ("Keras' cache", _cache(), "set KERAS_HOME to a folder that can be written to"),
-                               ("the cache of weights", cache_folder(), "set TFRECON_CACHE to a folder that can be written to")):
+    places = [("the folder for temporary files", Path(tempfile.gettempdir()), "set TMPDIR"),
+              ("Keras' cache", _cache(), "set KERAS_HOME to a folder that can be written to")]
+    try:
+        places.append(("the cache of weights", cache_folder(), "set TFRECON_CACHE to a folder that can be written to"))
+    except ResourceError as error:  # there is no home
+        found.append(Finding(str(error), False))
+    for what, path, remedy in places:
         nearest = next((p for p in (path, *path.parents) if p.exists()), path)
         if not os.access(nearest, os.W_OK | os.X_OK):
             found.append(Finding(f"{what} ({path}) cannot be written to: {remedy}.", False))
