@@ -40,6 +40,8 @@ def test_row_85_a_gpu_that_tensorflow_does_not_see(capsys, monkeypatch, tmp_path
 
 
 def test_row_88_a_cache_that_cannot_be_written_to(capsys, monkeypatch, tmp_path):
+    import keras  # noqa: F401 makes KERAS_HOME when it is imported: now, not below
+
     monkeypatch.setattr(doctor_checks.os, "access", lambda path, mode: str(path) != str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("TFRECON_CACHE", str(tmp_path / "weights"))
