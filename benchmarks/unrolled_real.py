@@ -79,6 +79,8 @@ def _methods(arguments: argparse.Namespace) -> dict[str, Callable[[Problem], lis
             methods[title] = _trained(name, weights)
     if arguments.adapt and arguments.modl:
         methods[f"the same, adapted in {arguments.adapt} steps"] = _adapted(arguments.modl, arguments.adapt)
+    if arguments.no_classical:
+        return methods
     try:
         from sigpy.mri import app
     except ImportError:
@@ -134,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--modl", help="weights of `tfrecon train --model modl`")
     parser.add_argument("--adapt", type=int, help="also fit it to each case's own samples in so many steps")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of masks")
+    parser.add_argument("--no-classical", action="store_true", help="leave sigpy's L1-wavelet and TV out")
     parser.add_argument("--dbp", help="weights of `tfrecon train --model deep_basis_pursuit`")
     return parser
 
