@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_folder(out)
     demo = demo_of(arguments, out)
     write_json(out / _MARKER, {"tfrecon demo": arguments.argv})
-    _keep_only(demo.make(), out / "data")
+    keep_only(demo.make(), out / "data")
     say(f"1/4 made {arguments.volumes} {demo.what} in {out / 'data'}")
     train, validation = map(Part, split(demo.index(), (3 / 4, 1 / 4), arguments.seed))
     say(f"2/4 training a small {arguments.model}")
@@ -67,7 +67,7 @@ def _check_folder(out: Path) -> None:
     check_folder(out)
 
 
-def _keep_only(made: Iterable[Path], folder: Path) -> None:
+def keep_only(made: Iterable[Path], folder: Path) -> None:
     """Remove what a demo with other numbers left."""
     names = {path.name for path in made}
     for stale in folder.glob("*.h5"):
@@ -96,7 +96,7 @@ def _reconstruct(demo: MaskedDemo, validation: Part) -> Any:
 
     model = create(demo.record.name, weights=demo.out / "train" / WEIGHTS)
     outcomes = demo.reconstruct(model.predict_on_batch, validation)
-    _keep_only([outcome.path for outcome in outcomes], demo.results)
+    keep_only([outcome.path for outcome in outcomes], demo.results)
     return demo.evaluate(validation)
 
 

@@ -27,6 +27,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    result = judged(arguments)
+    show(result, arguments.json)
+    if result.unreadable:
+        return 3
+    return 0 if result.complete else 1
+
+
+def judged(arguments: argparse.Namespace) -> Any:
+    """The `reconstruction.Evaluation` of the predictions, by the metrics of the task they were made for."""
     from ..data.ct import Blurring
     from ..reconstruction import evaluate_folder, evaluate_images, evaluate_superres
 
@@ -35,17 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
         rule = None
         if arguments.blur_seed is not None:
             rule = Blurring(max_length=arguments.blur_length or BLUR_LENGTH, seed=arguments.blur_seed)
-        result = evaluate_images(arguments.predictions, arguments.target, arguments.window, rule, arguments.target_key)
-    elif task == "superres":
-        result = evaluate_superres(arguments.predictions, arguments.target, arguments.target_key, arguments.prediction_key)
-    else:
-        result = evaluate_folder(
-            arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
-        )
-    show(result, arguments.json)
-    if result.unreadable:
-        return 3
-    return 0 if result.complete else 1
+        return evaluate_images(arguments.predictions, arguments.target, arguments.window, rule, arguments.target_key)
+    if task == "superres":
+        return evaluate_superres(arguments.predictions, arguments.target, arguments.target_key, arguments.prediction_key)
+    return evaluate_folder(
+        arguments.predictions, arguments.target, masking(arguments), arguments.target_key, arguments.prediction_key
+    )
 
 
 def _task(path: str) -> str:
