@@ -9,7 +9,7 @@ from cli_tools import ROOT, call, process, results, volumes
 from tfrecon import cli
 from tfrecon.errors import ResourceError
 
-COMMANDS = ("demo", "inspect", "convert", "train", "reconstruct", "evaluate", "compare", "models", "weights")
+COMMANDS = ("demo", "inspect", "convert", "train", "reconstruct", "evaluate", "compare", "reproduce", "models", "weights")
 
 
 @pytest.mark.parametrize("argv", [(), *((c,) for c in COMMANDS)], ids=" ".join)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,23 @@ from .training_options import add_losses, add_training, jit_compile, learning_ra
 
 HELP = "compare losses and optimizers by cross-validation"
 Pairs = Sequence[tuple[str, str]]
-Keep = Callable[[str, str, list[Any], list[tuple[Any, Any]]], None]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A loss and an optimizer, trained.
+
+    Attributes:
+        models: one of each fold; of leaking folds one alone. datasets: (train, validation) of each fold.
+        scores: SSIM (folds, epochs). baselines: SSIM of doing nothing, of each fold.
+    """
+
+    loss: str
+    optimizer: str
+    models: list[Any]
+    datasets: list[tuple[Any, Any]]
+    scores: Any
+    baselines: list[float]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -85,14 +102,13 @@ def _create(task: Task, loss: str, optimizer: str, steps: int) -> Any:
 
 
 def train_all(task: Task, parts: list[tuple[Part, Part]], pairs: Pairs, out: Path,
-              keep: Keep | None = None) -> tuple[dict[str, Any], float]:
+              keep: Callable[[Combination], None] | None = None) -> tuple[dict[str, Any], float]:
     """SSIM (folds, epochs) of every combination, and of doing nothing; finished ones stand on disk and are not repeated with
     --resume.
 
     Args:
         pairs: (loss, optimizer) of each combination.
-        keep: called with the loss, the optimizer, the trained models (one of each fold; of leaking folds one alone) and the
-            folds' datasets, before a combination counts as finished.
+        keep: called with each combination before it counts as finished.
     """
     from .process import load_tensorflow
 
@@ -107,7 +123,7 @@ def train_all(task: Task, parts: list[tuple[Part, Part]], pairs: Pairs, out: Pat
     arguments, done = task.arguments, out / "series.json"
     series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}
     datasets = datasets_of(task, parts)
-    steps = int(datasets[0][0].cardinality())
+    steps, baselines = int(datasets[0][0].cardinality()), [baseline_ssim(validation) for _, validation in datasets]
     for loss, optimizer in pairs:
         label = f"{loss}, {optimizer}"
         if label in series:
@@ -123,11 +139,10 @@ def train_all(task: Task, parts: list[tuple[Part, Part]], pairs: Pairs, out: Pat
         # Data anew: every combination sees the same order and the same masks.
         scores = cross_validate(build, datasets_of(task, parts), arguments.epochs, leaking=arguments.leaking_folds)
         if keep:
-            keep(loss, optimizer, models, datasets)
+            keep(Combination(loss, optimizer, models, datasets, scores, baselines))
         series[label] = scores.tolist()
         write_json(done, series)
-    baseline = float(np.mean([baseline_ssim(validation) for _, validation in datasets]))
-    return {label: np.array(series[label]) for label in map(", ".join, pairs)}, baseline
+    return {label: np.array(series[label]) for label in map(", ".join, pairs)}, float(np.mean(baselines))
 
 
 def _rows(series: dict[str, Any], baseline: float) -> list[dict[str, Any]]:

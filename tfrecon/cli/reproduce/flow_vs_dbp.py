@@ -28,10 +28,11 @@ _WHY = (
     "ResNet 0.16 at 4 bits and 0.13 at 8. Its PSNR of the flow, with each penalty, stands in a picture that was not available.",
     "Its two sides do not solve one problem: other operators (the flow's mask meets k-space that is not centred, and so misses "
     "its middle), another scaling of the pictures, and other sizes (80x64 for the flow).",
-    "Nothing there is held out: the 15 pictures judged lie among those the flow learned from, and the unrolled networks were "
-    "judged on their own training pictures.",
+    "Nothing there is held out: the 15 pictures judged lie among those the flow was trained and validated on, and the unrolled "
+    "networks were judged on their own training pictures.",
     "It searched 100 steps from random latents at a rate of 1.33 (`--flow-start random --flow-rate 1.33`); here the search "
-    "begins with the latents of the zero-filled picture. Its networks trained for 500 and 1000 epochs.",
+    "begins with the latents of the zero-filled picture. The article says 500 and 1000 epochs for its networks, the "
+    "configuration file 5.",
 )
 
 

@@ -44,7 +44,7 @@ class Sheet:
             parts += [f"## {heading}", metrics_markdown(rows, (*self.columns, "source"), self.baseline)]
         parts += ["## Protocol", "\n".join(f"- {name}: {text}" for name, text in self.protocol.items())]
         parts += ["## The source's figures, and whether they compare", "\n".join(f"- {text}" for text in self.source)]
-        return "\n\n".join([*parts, ""])
+        return "\n\n".join(parts) + "\n"
 
 
 def masks(arguments: argparse.Namespace) -> str:
@@ -71,7 +71,7 @@ def finish(arguments: argparse.Namespace, sheet: Sheet, figures: Mapping[str, An
     if arguments.json:
         print_json(result)
     else:
-        print(sheet.markdown())
+        print(sheet.markdown(), end="")
         say(f"written: {', '.join(str(out / name) for name in ('table.md', *figures, 'run.json'))}")
     return 0
 

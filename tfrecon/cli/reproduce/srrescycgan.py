@@ -24,11 +24,11 @@ _WHY = (
     "The report of seed 002 has no table: training was stopped by hand at step 417 of its first epoch, after 24,210 seconds at "
     "58 a step; nothing was saved, and no PSNR or SSIM was computed. There is nothing to compare with.",
     "Its log shows running means at that step: content loss 0.1285, perceptual 37.05, adversarial 12.88, discriminators 0.2318. "
-    "The data's largest intensity was 8.5e-4 in networks that clip to 0..255: a content loss of 0.1285 is about 150 times the "
-    "signal. `--value-range raw` trains on such intensities.",
+    "The largest intensity it printed was 8.5e-4, in networks that clip to 0..255: a content loss of 0.1285 is about 150 times "
+    "the signal. `--value-range raw` trains on such intensities.",
     "Its images reduced by four are bicubic without a low-pass filter, as here, so bicubic enlargement is the row to beat.",
-    "Departures: volumes scaled to 0..255; batches of 2 instead of 8, which took 25 GB; the GAN begins with the generator of "
-    "the row above it unless --from-scratch.",
+    "Departures: volumes scaled to 0..255; batches of 2 instead of 8, which would have taken about 25 GB; the GAN begins with "
+    "the generator of the row above it unless --from-scratch.",
 )
 
 

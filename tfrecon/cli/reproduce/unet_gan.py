@@ -15,7 +15,7 @@ from typing import Any
 from ..options import add_existing, add_json, add_mask, add_reading, count, masking
 from ..process import load_tensorflow
 from ..runs import WEIGHTS
-from ..training_options import LOSS_NAMES, OPTIMIZER_NAMES, add_losses, add_recipe
+from ..training_options import LOSS_NAMES, OPTIMIZER_NAMES, add_losses, add_recipe, model_options
 from .forms import NETWORKS, add_form, begin, settle
 
 HELP = "U-Net GAN: six losses and three optimizers over folds"
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_tensorflow()
     parts = begin(arguments, task, lambda index: check_comparison(task, index, pairs))
     out = Path(arguments.out)
-    series, baseline = train_all(task, parts, pairs, out, lambda *made: _keep(task, parts, out, *made))
+    series, baseline = train_all(task, parts, pairs, out, lambda made: _keep(task, parts, out, made))
     nothing = {"name": "zero_filled", "ssim": baseline, "ssim_prediction_range": _of_nothing(task, parts)}
     by_loss = {loss: series[f"{loss}, {_OPTIMIZER}"] for loss in arguments.losses}
     by_optimizer = {name: series[f"{_LOSS}, {name}"] for name in arguments.optimizers}
@@ -85,23 +85,23 @@ def run(arguments: argparse.Namespace) -> int:
     return finish(arguments, sheet, figures, series={name: scores.tolist() for name, scores in series.items()})
 
 
-def _keep(task: Any, parts: list, out: Path, loss: str, optimizer: str, models: list[Any], datasets: list) -> None:
+def _keep(task: Any, parts: list, out: Path, made: Any) -> None:
     """Write the networks of a combination with their cards, and what they score by the source's call."""
     from ...files import write_json
     from ...weights import save_weights, sha256_of
     from ..train import card_of, data_facts, write_model_card
 
-    folder, arguments = _folder(out, loss, optimizer), task.arguments
-    options = {**dict(arguments.set), "loss": loss, "optimizer": optimizer}
-    training = {"loss": loss, "optimizer": optimizer, "epochs": arguments.epochs, "seed": arguments.seed,
-                "folds": arguments.folds, "leaking_folds": arguments.leaking_folds}
-    for number, (model, (train, validation)) in enumerate(zip(models, parts), 1):
-        fold = folder / f"fold-{number}"
-        save_weights(model.generator, fold / WEIGHTS, card_of(task, options))
+    folder, arguments = _folder(out, made.loss, made.optimizer), task.arguments
+    card = card_of(task, {**model_options(arguments), "loss": made.loss, "optimizer": made.optimizer})
+    training = {name: getattr(arguments, name) for name in ("epochs", "seed", "folds", "leaking_folds")}
+    for number, (model, (train, validation)) in enumerate(zip(made.models, parts)):
+        fold = folder / f"fold-{number + 1}"
+        scores = {"scores": {"val_ssim": float(made.scores[number][-1])}, "baseline_scores": {"ssim": made.baselines[number]}}
+        save_weights(model.generator, fold / WEIGHTS, {**card, **scores})
         write_model_card(task, fold, data_facts(train=train, validation=validation), training, sha256_of(fold / WEIGHTS))
-    # Leaking folds have one network for all.
-    scores = [_swapped(validation, (models * len(datasets))[n].predict_on_batch) for n, (_, validation) in enumerate(datasets)]
-    write_json(folder / _SCORES, {"ssim_prediction_range": scores})
+    models = made.models * (len(parts) // len(made.models))  # leaking folds have one network for all
+    swapped = [_swapped(validation, model.predict_on_batch) for model, (_, validation) in zip(models, made.datasets)]
+    write_json(folder / _SCORES, {"ssim_prediction_range": swapped})
 
 
 def _folder(out: Path, loss: str, optimizer: str) -> Path:
