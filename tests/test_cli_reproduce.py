@@ -85,11 +85,14 @@ def test_xla_where_it_repays_its_compilation():
 
     from tfrecon.cli.reproduce.flow_methods import _compiled
 
-    long, short = Namespace(jit="auto", steps=100, starts=1), Namespace(jit="auto", steps=2, starts=1)
-    assert _compiled(long, 15) and not _compiled(short, 2)
-    assert _compiled(Namespace(jit="on", steps=2, starts=1), 2) and not _compiled(Namespace(jit="off", steps=100, starts=1), 15)
+    pixels = 15 * 80 * 64
+    assert _compiled(Namespace(jit="auto", steps=100, starts=1), pixels)
+    assert not _compiled(Namespace(jit="auto", steps=2, starts=1), pixels)
+    assert _compiled(Namespace(jit="on", steps=2, starts=1), 64)
+    assert not _compiled(Namespace(jit="off", steps=100, starts=1), pixels)
 
 
+@pytest.mark.slow
 def test_the_small_form_trains_its_flow_on_the_spot(capsys, tmp_path):
     words = ("reproduce", "flow-vs-dbp", "--out", tmp_path / "out", "--volumes", 4, "--slices", 2, "--size", 64, "--pictures", 2,
              "--epochs", 1, "--steps", 1, "--flow-epochs", 1, "--flow-set", "levels=1", "--flow-set", "steps_per_level=1",

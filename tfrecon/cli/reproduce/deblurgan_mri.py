@@ -89,6 +89,6 @@ def _at(arguments: argparse.Namespace, parts: Any, rate: float) -> dict[str, Any
         coded = {"preset": "original", "set": [*sizes, *arguments.set],
                  "learning_rate": arguments.learning_rate or preset["learning_rate"]}
         found["as coded"] = network(arguments, f"{rate}x-as-coded", "DeblurGAN as coded", parts, {**chosen, **coded})
-    first = next(iter(found.values()))
-    first.row["source"] = _SOURCE.get(rate, "n/a")
+    for each in found.values():
+        each.row["source"] = _SOURCE.get(rate)
     return found

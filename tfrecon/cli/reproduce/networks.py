@@ -16,6 +16,7 @@ from ..tasks import task_of
 from .forms import NETWORKS, Parts, data_path
 
 _RESULTS = "reconstructions"
+_REACHED = ("epochs", "best_epoch", "seconds", "weights_sha256")  # of what `train` says of its run
 # What `train` and `reconstruct` mean the same by.
 _HOW_READ = ("key", "complex_axis", "shift", "strict", "acceleration", "center_fraction", "mask_type", "mask_seed", "combine")
 # (target, prediction), volumes (slices, H, W), to a number.
@@ -30,7 +31,7 @@ class Judged:
     Attributes:
         baseline, row: rows of a table, of doing nothing and of the network.
         triples: name -> (doing nothing, result, target) of a volume, each (slices, H, W).
-        volumes: names of the judged volumes. trained: what `train` reached. folder: of the network.
+        volumes: names of the judged volumes. trained: what `train` reached.
     """
 
     baseline: dict[str, Any]
@@ -38,7 +39,6 @@ class Judged:
     triples: Callable[[str], tuple[Any, Any, Any]]
     volumes: tuple[str, ...]
     trained: dict[str, Any]
-    folder: Path
 
 
 def train_arguments(arguments: argparse.Namespace, out: Any, **chosen: Any) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def network(
         for target, scores in zip((baseline, row), zip(*values)):
             target.update(_mean(column, scores))
     row["name"] = name
-    return Judged(baseline, row, triples, tuple(evaluation.volumes), reached, folder)
+    return Judged(baseline, row, triples, tuple(evaluation.volumes), reached)
 
 
 def trained(options: argparse.Namespace, folder: Path, parts: Parts, name: str) -> dict[str, Any]:
@@ -87,10 +87,12 @@ def trained(options: argparse.Namespace, folder: Path, parts: Parts, name: str) 
 
     if options.resume and (folder / RECORD).exists():
         say(f"{name}: trained already")
-        return json.loads((folder / RECORD).read_text())
-    say(f"{name}: training in {folder}")
-    check_requests(options)
-    return train_model(task_of(options), folder, parts.train, parts.validation)
+        found = json.loads((folder / RECORD).read_text())
+    else:
+        say(f"{name}: training in {folder}")
+        check_requests(options)
+        found = train_model(task_of(options), folder, parts.train, parts.validation)
+    return {key: found[key] for key in _REACHED}
 
 
 def _reconstruct(options: argparse.Namespace, folder: Path, parts: Parts, flag: str | None) -> None:
