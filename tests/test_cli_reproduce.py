@@ -68,6 +68,39 @@ def test_one_table_and_one_figure(capsys, files):
     table = (files / "out" / "table.md").read_text()
     assert table.index("zero_filled") < table.index("flow, norm") and "not the pictures of the article" in table
     assert (files / "out" / "figure.png").stat().st_size > 1000 and (files / "out" / "run.json").exists()
+    assert "NRMSE 0.18 (U-Net)" in table
+    assert "SECONDS" not in table  # another run must give the same table
+    for name in ("MoDL", "DBP"):
+        assert (files / "out" / "networks" / name / "generator.weights.h5").exists()
+        assert "not a medical device" in (files / "out" / "networks" / name / "MODEL_CARD.md").read_text()
+    words = (*words, "--data", files / "val", "--out", files / "out")
+    assert call(capsys, *words).code == 2
+    again = call(capsys, *words, "--resume", "--json")
+    assert "MoDL: trained already" in again.err
+    assert [row["psnr"] for row in again.json()["rows"]] == [row["psnr"] for row in rows.values()]
+
+
+def test_xla_where_it_repays_its_compilation():
+    from argparse import Namespace
+
+    from tfrecon.cli.reproduce.flow_methods import _compiled
+
+    pixels = 15 * 80 * 64
+    assert _compiled(Namespace(jit="auto", steps=100, starts=1), pixels)
+    assert not _compiled(Namespace(jit="auto", steps=2, starts=1), pixels)
+    assert _compiled(Namespace(jit="on", steps=2, starts=1), 64)
+    assert not _compiled(Namespace(jit="off", steps=100, starts=1), pixels)
+
+
+@pytest.mark.slow
+def test_the_small_form_trains_its_flow_on_the_spot(capsys, tmp_path):
+    words = ("reproduce", "flow-vs-dbp", "--out", tmp_path / "out", "--volumes", 4, "--slices", 2, "--size", 64, "--pictures", 2,
+             "--epochs", 1, "--steps", 1, "--flow-epochs", 1, "--flow-set", "levels=1", "--flow-set", "steps_per_level=1",
+             "--flow-set", "hidden_channels=4", "--flow-set", "num_bins=4")
+    result = call(capsys, *words)
+    assert result.code == 0, result.err
+    assert "by patient, nobody on two sides" in result.out and "This is the small form" in result.out
+    assert (tmp_path / "out" / "networks" / "flow" / "MODEL_CARD.md").exists()
 
 
 def test_misuse(capsys, files):

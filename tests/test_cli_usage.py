@@ -9,8 +9,8 @@ from cli_tools import ROOT, call, process, results, volumes
 from tfrecon import cli
 from tfrecon.errors import ResourceError
 
-COMMANDS = ("demo", "inspect", "check", "mask", "convert", "train", "reconstruct", "evaluate", "compare", "report", "models",
-            "weights")
+COMMANDS = ("demo", "inspect", "check", "mask", "convert", "train", "reconstruct", "evaluate", "compare", "report", "reproduce",
+            "models", "weights")
 
 
 @pytest.mark.parametrize("argv", [(), *((c,) for c in COMMANDS)], ids=" ".join)

@@ -91,7 +91,8 @@ def _fail(arguments: argparse.Namespace, error: BaseException, code: int, text: 
 def _resume_line(argv: Sequence[str]) -> str:
     """The command line that goes on with an interrupted run, ready to be pasted into a shell."""
     words = [word for word in argv if word not in ("--overwrite", "--resume")]
-    return shlex.join(["tfrecon", words[0], "--resume", *words[1:]])  # not last: all after "--" is a file
+    command = 2 if words[0] == "reproduce" else 1  # with the name of what is reproduced
+    return shlex.join(["tfrecon", *words[:command], "--resume", *words[command:]])  # not last: all after "--" is a file
 
 
 def _error_inside(error: Exception) -> TfreconError | None:

@@ -8,17 +8,35 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .options import add_json, count, print_json, say
-from .runs import FREE, begin_run, check_run
+from .runs import FREE_BUT_EPOCHS, begin_run, check_run
 from .tasks import Part, Task, task_of
 from .training_options import add_losses, add_training, jit_compile, learning_rate, model_options
 
 HELP = "compare losses and optimizers by cross-validation"
-# What may differ between a run and its resumption; the epochs may not, for all curves are as long.
-_FREE = tuple(name for name in FREE if name != "epochs")
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A loss and an optimizer, trained.
+
+    Attributes:
+        models: one of each fold; of leaking folds one alone. datasets: (train, validation) of each fold.
+        scores: SSIM (folds, epochs). baselines: SSIM of doing nothing, of each fold.
+    """
+
+    loss: str
+    optimizer: str
+    models: list[Any]
+    datasets: list[tuple[Any, Any]]
+    scores: Any
+    baselines: list[float]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
-    check_run(out, arguments, _FREE)
+    check_run(out, arguments, FREE_BUT_EPOCHS)
     task = task_of(arguments)
     index = task.index(arguments.data)
-    folds = _folds(task, index)  # wrong data or arguments are told before anything is written
-    _create(task, arguments.losses[0], arguments.optimizers[0], int(folds[0][0].cardinality()))
-    begin_run(out, arguments, _FREE)
-    series, baseline = _train_all(task, index, folds, out)
+    pairs = [(loss, optimizer) for loss in arguments.losses for optimizer in arguments.optimizers]
+    parts = check_comparison(task, index, pairs)
+    begin_run(out, arguments, FREE_BUT_EPOCHS)
+    series, baseline = train_all(task, parts, pairs, out)
     _write(out, arguments.argv, series, baseline)
     rows = _rows(series, baseline)
     if arguments.json:
@@ -50,17 +68,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 3 if index.skipped else 0
 
 
-def _folds(task: Task, index: Any) -> list[tuple[Any, Any]]:
-    """(train, validation) datasets of every fold, at their first epoch."""
+def check_comparison(task: Task, index: Any, pairs: Pairs) -> list[tuple[Part, Part]]:
+    """(train, validation) of every fold, once it is sure that data and arguments go together: before anything is written."""
+    parts = _parts(task, index)
+    datasets = datasets_of(task, parts[:1])
+    _create(task, *pairs[0], int(datasets[0][0].cardinality()))
+    return parts
+
+
+def _parts(task: Task, index: Any) -> list[tuple[Part, Part]]:
     from ..data import folds, slice_folds
 
     count, seed = task.arguments.folds, task.arguments.seed
     if task.arguments.leaking_folds:
-        pairs = [tuple(Part(index, samples) for samples in pair) for pair in slice_folds(index, count, seed)]
-    else:
-        pairs = [tuple(map(Part, pair)) for pair in folds(index, count, seed)]
-    side = task.side(Part(index))
-    return [(task.dataset(train, True, side), task.dataset(validation, False, side)) for train, validation in pairs]
+        return [(Part(index, train), Part(index, validation)) for train, validation in slice_folds(index, count, seed)]
+    return [(Part(train), Part(validation)) for train, validation in folds(index, count, seed)]
+
+
+def datasets_of(task: Task, parts: list[tuple[Part, Part]]) -> list[tuple[Any, Any]]:
+    """(train, validation) datasets of every fold, at their first epoch."""
+    side = task.side(*parts[0])  # of all data: every fold has them all
+    return [(task.dataset(train, True, side), task.dataset(validation, False, side)) for train, validation in parts]
 
 
 def _create(task: Task, loss: str, optimizer: str, steps: int) -> Any:
@@ -73,8 +101,15 @@ def _create(task: Task, loss: str, optimizer: str, steps: int) -> Any:
     return create(arguments.model, preset=arguments.preset, **chosen)
 
 
-def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str, Any], float]:
-    """SSIM (folds, epochs) of every combination; finished ones are kept on disk and not repeated with --resume."""
+def train_all(task: Task, parts: list[tuple[Part, Part]], pairs: Pairs, out: Path,
+              keep: Callable[[Combination], None] | None = None) -> tuple[dict[str, Any], float]:
+    """SSIM (folds, epochs) of every combination, and of doing nothing; finished ones stand on disk and are not repeated with
+    --resume.
+
+    Args:
+        pairs: (loss, optimizer) of each combination.
+        keep: called with each combination before it counts as finished.
+    """
     from .process import load_tensorflow
 
     load_tensorflow()
@@ -87,24 +122,27 @@ def _train_all(task: Task, index: Any, folds: list, out: Path) -> tuple[dict[str
 
     arguments, done = task.arguments, out / "series.json"
     series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}
-    steps = int(folds[0][0].cardinality())
-    for loss in arguments.losses:
-        for optimizer in arguments.optimizers:
-            label = f"{loss}, {optimizer}"
-            if label in series:
-                continue
-            say(f"{label}: {len(folds)} folds x {arguments.epochs} epochs")
-            keras.utils.set_random_seed(arguments.seed)
-            scores = cross_validate(
-                lambda: _create(task, loss, optimizer, steps),  # noqa: B023 called at once
-                _folds(task, index),  # anew: every combination sees the same order and the same masks
-                arguments.epochs,
-                leaking=arguments.leaking_folds,
-            )
-            series[label] = scores.tolist()
-            write_json(done, series)
-    baseline = float(np.mean([baseline_ssim(validation) for _, validation in folds]))
-    return {label: np.array(scores) for label, scores in series.items()}, baseline
+    datasets = datasets_of(task, parts)
+    steps, baselines = int(datasets[0][0].cardinality()), [baseline_ssim(validation) for _, validation in datasets]
+    for loss, optimizer in pairs:
+        label = f"{loss}, {optimizer}"
+        if label in series:
+            continue
+        say(f"{label}: {len(parts)} folds x {arguments.epochs} epochs")
+        keras.utils.set_random_seed(arguments.seed)
+        models: list[Any] = []
+
+        def build() -> Any:
+            models.append(_create(task, loss, optimizer, steps))  # noqa: B023 called at once
+            return models[-1]  # noqa: B023
+
+        # Data anew: every combination sees the same order and the same masks.
+        scores = cross_validate(build, datasets_of(task, parts), arguments.epochs, leaking=arguments.leaking_folds)
+        if keep:
+            keep(Combination(loss, optimizer, models, datasets, scores, baselines))
+        series[label] = scores.tolist()
+        write_json(done, series)
+    return {label: np.array(series[label]) for label in map(", ".join, pairs)}, float(np.mean(baselines))
 
 
 def _rows(series: dict[str, Any], baseline: float) -> list[dict[str, Any]]:

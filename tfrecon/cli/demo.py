@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_folder(out)
     demo = demo_of(arguments, out)
     write_json(out / _MARKER, {"tfrecon demo": arguments.argv})
-    _keep_only(demo.make(), out / "data")
+    keep_only(demo.make(), out / "data")
     say(f"1/4 made {arguments.volumes} {demo.what} in {out / 'data'}")
     train, validation = map(Part, split(demo.index(), (3 / 4, 1 / 4), arguments.seed))
     say(f"2/4 training a small {arguments.model}")
@@ -66,7 +66,7 @@ def _check_folder(out: Path) -> None:
     check_folder(out)
 
 
-def _keep_only(made: Iterable[Path], folder: Path) -> None:
+def keep_only(made: Iterable[Path], folder: Path) -> None:
     """Remove what a demo with other numbers left."""
     names = {path.name for path in made}
     for stale in folder.glob("*.h5"):
@@ -97,7 +97,7 @@ def _reconstruct(demo: MaskedDemo, validation: Part, trained: dict[str, Any]) ->
     began = time.monotonic()
     model = create(demo.record.name, weights=demo.out / "train" / WEIGHTS)
     outcomes = list(demo.reconstruct(model.predict_on_batch, validation))
-    _keep_only([outcome.path for outcome in outcomes], demo.results)
+    keep_only([outcome.path for outcome in outcomes], demo.results)
     write_record(demo.results, demo.arguments.argv, model=demo.record.name, weights_sha256=trained["weights_sha256"],
                  reconstructed=[outcome.name for outcome in outcomes], failed={}, seconds=round(time.monotonic() - began, 2))
     return demo.judge(validation)

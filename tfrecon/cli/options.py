@@ -67,9 +67,14 @@ def mask_seed(text: str) -> Any:
 
 
 def add_mask(parser: argparse.ArgumentParser, seed_name: str = "--seed", default: Any = 4) -> None:
-    """--acceleration, --center-fraction, --mask-type and the mask's seed."""
+    """--acceleration, --center-fraction, --mask-type and the mask's seed; a list as default makes it --accelerations."""
     group = parser.add_argument_group("mask")
-    group.add_argument("--acceleration", type=acceleration, default=default, metavar="R", help="at least 1 (4)")
+    if isinstance(default, list):
+        group.add_argument("--accelerations", type=acceleration, nargs="+", default=default, metavar="R",
+                           help=f"at least 1 each ({' '.join(map(str, default))})")
+    else:
+        group.add_argument("--acceleration", type=acceleration, default=default, metavar="R",
+                           help=f"at least 1 ({default or 4})")
     group.add_argument("--center-fraction", type=number, metavar="F", help="between 0 and 1/R (0.32/R: 0.08 at 4x)")
     group.add_argument("--mask-type", choices=sorted(MASK_TYPES), default="random", help="(random)")
     group.add_argument(seed_name, dest="mask_seed", type=mask_seed, default="file", metavar="SEED",

@@ -48,6 +48,7 @@ def load_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        tf.get_logger().setLevel("ERROR")  # many networks of one class, one after the other, look to it like a mistake
     finally:
         os.dup2(saved, 2)
         os.close(saved)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    index, outcomes, facts = reconstructed(arguments)
+    return _finish(arguments, index, outcomes, time.monotonic() - began, facts)
+
+
+def reconstructed(
+    arguments: argparse.Namespace, names: Collection[str] | None = None
+) -> tuple[Any, list[Any], dict[str, Any]]:
+    """The index of the inputs, what became of each volume, and what made it; with `names`, of those volumes alone."""
     from ..errors import UsageError
     from ..zoo import record_of
 
@@ -83,22 +94,27 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--adapt is for modl and deep_basis_pursuit, received --model {record.name}.")
     if arguments.data_consistency:
         prepare = _made_consistent(record)
-    index, results, close = prepare(arguments, record, card)
-    began, outcomes = time.monotonic(), []
+    index, results, close = prepare(arguments, record, card, names)
+    outcomes = []
     with close:
         for outcome in results:
             outcomes.append(outcome)
             say(f"[{len(outcomes)}/{len(index.volumes)}] {outcome.name}: {outcome.error or outcome.note or 'done'}")
-    return _finish(arguments, index, outcomes, time.monotonic() - began, _facts(arguments, card))
+    return index, outcomes, _facts(arguments, card)
 
 
-def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _wanted(index: Any, names: Collection[str] | None) -> Any:
+    """The index, or with `names` the part of it that these are; says what is skipped."""
+    report_skipped(index)
+    return index if names is None else replace(index, volumes=tuple(v for v in index.volumes if v.name in names))
+
+
+def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any], names: Any) -> tuple[Any, Any, Any]:
     """Undersampled k-space: (index, outcomes as they come, reader)."""
     from ..data import SliceReader, index_volumes
     from ..reconstruction import Settings, reconstruct_folder
 
-    index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
-    report_skipped(index)
+    index = _wanted(index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis), names)
     settings = Settings(masking(arguments), arguments.crop, card["scaling"], record.channels,
                         record.multiple_for(card.get("options", {})), arguments.batch_size or 4,
                         arguments.combine or card.get("combine"), _facts(arguments, card))
@@ -107,15 +123,14 @@ def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -
                                      arguments.resume, arguments.strict), reader
 
 
-def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any], names: Any) -> tuple[Any, Any, Any]:
     """Blurred CT: (index, outcomes as they come, reader)."""
     from ..data.ct import Blurring, ImageReader, index_images
     from ..data.ct.window import DEFAULT
     from ..reconstruction import ImageSettings, reconstruct_images
 
     window = arguments.window or card.get("window", DEFAULT)
-    index = index_images(arguments.input, window, arguments.strict, arguments.key)
-    report_skipped(index)
+    index = _wanted(index_images(arguments.input, window, arguments.strict, arguments.key), names)
     length = arguments.blur_length or card.get("blur_length", BLUR_LENGTH)
     blurring = Blurring(max_length=length, seed=arguments.blur_seed) if arguments.blur else None
     settings = ImageSettings(window, record.channels, record.multiple_for(card.get("options", {})), arguments.tile,
@@ -125,14 +140,13 @@ def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) ->
                                      arguments.overwrite, arguments.resume, arguments.strict), reader
 
 
-def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any], names: Any) -> tuple[Any, Any, Any]:
     """Images to be enlarged: (index, outcomes as they come, reader)."""
     from ..data import SliceReader, index_magnitudes
     from ..reconstruction import SuperresSettings, enlarge_folder
 
     check_not_inside(Path(arguments.output), arguments.input)
-    index = index_magnitudes(arguments.input, arguments.key, arguments.strict)
-    report_skipped(index)
+    index = _wanted(index_magnitudes(arguments.input, arguments.key, arguments.strict), names)
     settings = SuperresSettings(card["scaling"], arguments.reduce, arguments.tile, batch_size=arguments.batch_size or 1,
                                 attributes=_facts(arguments, card))
     reader = SliceReader(nan=arguments.nan)
@@ -150,13 +164,12 @@ def _made_consistent(record: Any) -> Any:
     return _coils
 
 
-def _coils(arguments: argparse.Namespace, record: Any, card: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _coils(arguments: argparse.Namespace, record: Any, card: dict[str, Any], names: Any) -> tuple[Any, Any, Any]:
     """k-space for a reconstruction that knows the measurement: (index, outcomes as they come, reader)."""
     from ..data import SliceReader, index_volumes
     from ..reconstruction import CoilSettings, reconstruct_coil_folder
 
-    index = index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis)
-    report_skipped(index)
+    index = _wanted(index_volumes(arguments.input, None, arguments.key, arguments.strict, arguments.complex_axis), names)
     facts, model = _facts(arguments, card), Lazy(arguments)
     if record.task == "masked":
         scaling = "zero_filled_max" if card["scaling"] == "zero_filled_max_uncropped" else card["scaling"]

@@ -9,29 +9,45 @@ from typing import Any
 
 from .options import masking, say
 
-WEIGHTS, _SETTINGS, _DIGEST = "generator.weights.h5", "settings.json", "data_digest"
+WEIGHTS, RECORD, SETTINGS, _DIGEST = "generator.weights.h5", "run.json", "settings.json", "data_digest"
 # What may differ between a run and its resumption.
 FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
         "time_limit")
-_RESULTS = (WEIGHTS, "MODEL_CARD.md", "config.json", "history.json", "curves.png", "run.json", "series.json", "compare.png",
-            "log.txt")
+FREE_BUT_EPOCHS = tuple(name for name in FREE if name != "epochs")  # of tables and figures: all their curves are as long
+_RESULTS = (WEIGHTS, "MODEL_CARD.md", "config.json", "history.json", "curves.png", RECORD, "series.json", "compare.png",
+            "log.txt", "table.md", "figure.png", "losses.png", "optimizers.png")
 
 
 def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
     """Refuse wrong arguments, and to mix runs: an existing one is replaced with --overwrite and continued, unchanged,
     with --resume. Writes nothing, so that a mistyped command leaves no folder that stands in the way of the next.
     """
-    from ..data import check_folder
-    from ..errors import UsageError
     from ..zoo import check_trainable
 
     check_trainable(arguments.model, arguments.preset)
     masking(arguments)
+    check_out(out, arguments.data)
+    check_settings(out, arguments, free)
+
+
+def check_out(out: Path, data: Any) -> None:
+    """Refuse a folder for results that cannot be written to, or whose results would be taken for data; None: no data yet."""
+    from ..data import check_folder
+    from ..errors import UsageError
+
     check_folder(out)
-    if out.exists() and out.resolve() == Path(arguments.data).resolve():
+    if data is None:
+        return
+    if out.exists() and out.resolve() == Path(data).resolve():
         raise UsageError(f"--out is the folder of the data ({out}). Name another: results would be taken for data.")
-    check_not_inside(out, arguments.data)
-    settings, path = _settings(arguments, free), out / _SETTINGS
+    check_not_inside(out, data)
+
+
+def check_settings(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE) -> None:
+    """Refuse to mix runs: see `check_run`."""
+    from ..errors import UsageError
+
+    settings, path = _settings(arguments, free), out / SETTINGS
     if path.exists() and arguments.resume:
         former = _former_settings(path)
         changed = [k for k, v in settings.items() if former.get(k) != v]
@@ -58,7 +74,7 @@ def check_same_data(out: Path, digest: str) -> None:
     """UsageError where a run is to go on with other files than it began with: steps and order would be others."""
     from ..errors import UsageError
 
-    former = _former_settings(out / _SETTINGS).get(_DIGEST, digest) if (out / _SETTINGS).exists() else digest
+    former = _former_settings(out / SETTINGS).get(_DIGEST, digest) if (out / SETTINGS).exists() else digest
     if former != digest:
         raise UsageError(f"The data are not those the run in {out} began with (names or sizes of files differ). Bring them "
                          "back, or begin anew with --overwrite.")
@@ -80,7 +96,7 @@ def _check_not_in_the_way(out: Path) -> None:
 
     taken = [name for name in (*_RESULTS, "checkpoint") if (out / name).exists()]
     if taken:
-        raise UsageError(f"{out} holds {', '.join(taken)} but no run of ours ({_SETTINGS}). Name another folder.")
+        raise UsageError(f"{out} holds {', '.join(taken)} but no run of ours ({SETTINGS}). Name another folder.")
 
 
 def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = FREE, digest: str = "") -> None:
@@ -91,7 +107,7 @@ def begin_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
         states, strips = out.glob("checkpoint/state-*.weights.h5"), out.glob("strips/epoch-*.png")
         for old in [*states, *strips, *(out / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
-    write_json(out / _SETTINGS, {**_settings(arguments, free), **({_DIGEST: digest} if digest else {})})
+    write_json(out / SETTINGS, {**_settings(arguments, free), **({_DIGEST: digest} if digest else {})})
 
 
 def _settings(arguments: argparse.Namespace, free: tuple[str, ...]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     from ..training import fit_resumable
     from ..weights import save_weights, sha256_of
 
-    arguments, facts = task.arguments, _data_facts(train, validation)
+    arguments, facts = task.arguments, data_facts(train=train, validation=validation)
     began = time.monotonic()
     if arguments.resume:
         check_same_data(out, facts["digest"])
@@ -85,7 +85,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     trainer = build_trainer(task, options, int(train_data.cardinality()))
     baseline = task.baseline_value(trainer, validation_data)
     _announce(task, train, validation, baseline)
-    card = {**_card(task, options), "baseline_scores": {task.metric: baseline}}
+    card = {**card_of(task, options), "baseline_scores": {task.metric: baseline}}
     callbacks = build_callbacks(task, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     say(estimate(trainer, train_data, arguments.epochs))
@@ -109,7 +109,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         top = (min if task.lower_is_better else max)(history, key=lambda h: h[score])
         result.update({f"best_{score}": top[score]}, best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
-        _write_model_card(task, out, facts, config, result["weights_sha256"])
+        write_model_card(task, out, facts, config, result["weights_sha256"])
     write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, epochs_asked=arguments.epochs, **result)
     return result
 
@@ -160,7 +160,7 @@ def _announce(task: Task, train: Part, validation: Part, baseline: float) -> Non
     say(f"{task.baseline} val_{task.metric} {baseline:.4f}: the number to beat")
 
 
-def _card(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+def card_of(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     """What the weights need to be used: how to build the network, and what its inputs were. No paths of this machine."""
     chosen = {**task.record.presets[task.arguments.preset], **options}
     chosen.pop("vgg_weights", None)
@@ -177,7 +177,7 @@ def _write_config(out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def _write_model_card(task: Task, out: Path, data: dict[str, Any], config: dict[str, Any], sha256: str) -> None:
+def write_model_card(task: Task, out: Path, data: dict[str, Any], config: dict[str, Any], sha256: str) -> None:
     from ..files import write_whole
     from ..report import model_card
     from ..weights import read_card
@@ -191,16 +191,16 @@ def _write_model_card(task: Task, out: Path, data: dict[str, Any], config: dict[
     write_whole(out / "MODEL_CARD.md", model_card(facts).encode())
 
 
-def _data_facts(train: Part, validation: Part) -> dict[str, Any]:
+def data_facts(**parts: Part) -> dict[str, Any]:
     """File names and pseudonyms by side, and a digest of names and sizes that tells whether two runs had the same data."""
     from ..data import pseudonyms
     from ..data.kaggle import versions_taken
 
-    names, versions = pseudonyms([*train.volumes, *validation.volumes]), versions_taken()
-    listing = [(v.name, [size for size, _ in v.stamps]) for v in (*train.volumes, *validation.volumes)]
+    volumes = [v for part in parts.values() for v in part.volumes]
+    names, versions = pseudonyms(volumes), versions_taken()
+    listing = [(v.name, [size for size, _ in v.stamps]) for v in volumes]
     return {
         **({"kaggle_versions": versions} if versions else {}),
-        "train": {v.name: names[v.name] for v in train.volumes},
-        "validation": {v.name: names[v.name] for v in validation.volumes},
+        **{side: {v.name: names[v.name] for v in part.volumes} for side, part in parts.items()},
         "digest": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
     }

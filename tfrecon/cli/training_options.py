@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from .options import add_blur, add_combine, add_existing, add_mask, add_reading, count, not_negative, positive, seed
@@ -28,8 +29,27 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the run writes")
     parser.add_argument("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help="as --model")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
-    parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset})")
-    parser.add_argument("--epochs", type=count, default=epochs, help=f"({epochs})")
+    add_recipe(parser, preset, epochs)
+    parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
+    parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
+    parser.add_argument("--content", choices=CONTENTS, help="content loss of the DeblurGANs (the preset's)")
+    add_vgg(parser)
+    parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
+                        help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
+    add_combine(parser)
+    add_value_range(parser)
+    add_existing(parser, "replace an existing run", "go on with an interrupted run")
+    add_mask(parser, "--mask-seed")
+    add_blur(parser)
+    add_reading(parser)
+
+
+def add_recipe(parser: argparse.ArgumentParser, preset: str | None = None, epochs: int | None = None) -> None:
+    """How any network is trained: with which options, for how long, on what part of the data. A default that is None depends
+    on the data, as the command says itself.
+    """
+    parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset or 'see above'})")
+    parser.add_argument("--epochs", type=count, default=epochs, help=f"({epochs or 'see above'})")
     parser.add_argument("--batch-size", type=count, metavar="N", help="(the model's)")
     parser.add_argument("--learning-rate", "--lr", type=positive, metavar="RATE", help="(the preset's)")
     parser.add_argument("--decay", type=positive, default=1.0, metavar="D",
@@ -37,34 +57,32 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     parser.add_argument("--linear-decay", type=count, nargs=2, metavar=("N", "M"),
                         help="constant for N epochs, then falling over M (150 150: the CT original)")
     parser.add_argument("--cosine", type=count, metavar="N", help="falling to nothing over N epochs by a cosine (the flow's)")
-    parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
-    parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
-    parser.add_argument("--content", choices=CONTENTS, help="content loss of the DeblurGANs (the preset's)")
-    parser.add_argument("--vgg-weights", metavar="FILE", help="ImageNet weights of the perceptual loss (downloaded)")
     parser.add_argument("--set", type=option, action="append", default=[], metavar="NAME=VALUE",
                         help="any other option of the model, as ngf=32; may be repeated")
     parser.add_argument("--visits", type=count, default=1, metavar="N", help="how often an epoch visits each slice (1)")
-    parser.add_argument("--jit", choices=sorted(_JIT), default="auto", help="XLA; auto: on with a GPU (auto)")
+    parser.add_argument("--jit", choices=jit_choices(), default="auto", help="XLA; auto: on with a GPU (auto)")
     parser.add_argument("--target", metavar="KEY",
                         help='targets (reconstruction_esc; images: reconstruction_rss; CT: hu), "kspace" to compute them')
     parser.add_argument("--crop", type=count, metavar="N", help="side of the images (the target's size; GANs: 256)")
     parser.add_argument("--max-volumes", type=count, metavar="N", help="use the first N volumes only")
     parser.add_argument("--seed", type=seed, default=0, help="of weights, order, masks and splits (0)")
-    parser.add_argument("--coil-maps", choices=COIL_MAPS, default="auto",
-                        help="of multi-coil models: the file's, or estimated from the sampled centre (auto)")
-    add_combine(parser)
+
+
+def add_vgg(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--vgg-weights", metavar="FILE", help="ImageNet weights of the perceptual loss (downloaded)")
+
+
+def add_value_range(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--value-range", choices=VALUE_RANGES, help="of super-resolution: what becomes 0..255 (volume)")
-    add_existing(parser, "replace an existing run", "go on with an interrupted run")
-    add_mask(parser, "--mask-seed")
-    add_blur(parser)
-    add_reading(parser)
 
 
-def add_losses(parser: argparse.ArgumentParser, several: bool) -> None:
-    """--loss and --optimizer, or --losses and --optimizers with several values each."""
+def add_losses(parser: argparse.ArgumentParser, several: bool, losses: Sequence[str] = ("kldiv", "bce"),
+               optimizers: Sequence[str] = ("adam",)) -> None:
+    """--loss and --optimizer, or --losses and --optimizers with several values each, and these as defaults."""
     if several:
-        parser.add_argument("--losses", nargs="+", choices=LOSS_NAMES, default=["kldiv", "bce"], help="(kldiv bce)")
-        parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZER_NAMES, default=["adam"], help="(adam)")
+        parser.add_argument("--losses", nargs="+", choices=LOSS_NAMES, default=list(losses), help=f"({' '.join(losses)})")
+        parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZER_NAMES, default=list(optimizers),
+                            help=f"({' '.join(optimizers)})")
     else:
         parser.add_argument("--loss", choices=LOSS_NAMES, help="adversarial loss (the preset's)")
         parser.add_argument("--optimizer", choices=OPTIMIZER_NAMES, help="(the preset's)")
@@ -111,6 +129,10 @@ def learning_rate(arguments: argparse.Namespace, record: Any, steps: int) -> Any
     import keras
 
     return keras.optimizers.schedules.ExponentialDecay(rate, steps, arguments.decay, staircase=True)
+
+
+def jit_choices() -> list[str]:
+    return sorted(_JIT)
 
 
 def jit_compile(arguments: argparse.Namespace) -> Any:

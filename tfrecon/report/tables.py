@@ -1,7 +1,8 @@
 """The table of results in three forms (plain text, Markdown, HTML), with the baseline first and losses against it said.
 
 A row is a dictionary: "name", the metrics, optionally "<metric>_sd" and "n" (number of volumes). What is None or NaN is
-printed as n/a. A method that is worse than the baseline in any metric is marked and named in a note.
+printed as n/a; text, as it is: what a source reports stands beside a result, but is not ranked with it. A method that is worse
+than the baseline in any metric is marked and named in a note.
 """
 
 import math
@@ -12,21 +13,23 @@ from .blocks import Table
 from .html import render_table
 from .markdown import table_markdown
 
-DIGITS = {"psnr": 2, "seconds": 2}  # four digits otherwise
+DIGITS = {"psnr": 2, "psnr_uint8": 2, "seconds": 2}  # four digits otherwise
 LOWER_IS_BETTER = frozenset({"nmse", "nrmse", "mse", "mae", "l1", "loss", "bits_per_dim"})
-HIGHER_IS_BETTER = frozenset({"psnr", "ssim", "ssim_slice", "ssim_gaussian"})
+HIGHER_IS_BETTER = frozenset({"psnr", "psnr_uint8", "ssim", "ssim_slice", "ssim_gaussian", "ssim_prediction_range"})
 Row = Mapping[str, object]
 
 
 def _number(value: object) -> float | None:
     """A number, or None for what cannot be printed as one."""
-    if value is None:
+    if value is None or isinstance(value, str):
         return None
     number = float(value)
     return None if math.isnan(number) else number
 
 
 def _cell(row: Row, column: str) -> str:
+    if isinstance(row.get(column), str):
+        return str(row[column])
     value = _number(row.get(column))
     if value is None:
         return "n/a"
