@@ -1,13 +1,13 @@
 # %% [markdown]
 # # DeblurGAN for undersampled MRI
 #
-# Seed 000 took a network against motion blur (RaphaelMeudec/deblur-gan, after Kupyn et al.) and gave it zero-filled MR images: a
-# ResNet, a critic, and a perceptual loss. It reported an SSIM of 0.37 at 4x and 0.21 at 8x. The networks were not the
-# reason: its images had never been scaled, and input and target were exchanged.
+# Seed 000 took a network against motion blur (RaphaelMeudec/deblur-gan, after Kupyn et al.) and gave it zero-filled MR
+# images: a ResNet, a critic, and a perceptual loss. It reported an SSIM of 0.37 at 4x and 0.21 at 8x. The networks were not
+# the reason: its images had never been scaled, and input and target were exchanged.
 #
-# Here the same networks, losses and steps (equal to the original's to float precision) with both put right. Phantoms made on the
-# spot: no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to a folder of single-coil
-# fastMRI files, or to `kaggle://owner/dataset`. `TFRECON_FAST=1` makes it tiny.
+# Here the same networks, losses and steps (equal to the original's to float precision) with both put right. Phantoms made on
+# the spot: no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to a folder of
+# single-coil fastMRI files, or to `kaggle://owner/dataset`. `TFRECON_FAST=1` makes it tiny.
 
 # %%
 # Install only where it is missing; the TensorFlow already there is kept.
@@ -40,9 +40,9 @@ print(train_part.slices, "slices to train on,", test_part.slices, "to test on")
 # %% [markdown]
 # ## What the original's scaling did
 #
-# The generator ends in (tanh + input) / 2 and its output is written as `uint8(image * 127.5 + 127.5)`: it is made for [-1, 1].
-# fastMRI's magnitudes are about 0.0005. Fed as they are, every picture, the target included, becomes one grey; and what does lie
-# above 1 wraps around to black, for want of a clip.
+# The generator ends in (tanh + input) / 2 and its output is written as `uint8(image * 127.5 + 127.5)`: it is made for [-1,
+# 1]. fastMRI's magnitudes are about 0.0005. Fed as they are, every picture, the target included, becomes one grey; and what
+# does lie above 1 wraps around to black, for want of a clip.
 
 # %%
 raw = next(iter(create_paired_dataset(test_part, batch_size=2, channels=3, scaling="none")))[1].numpy()
@@ -77,9 +77,9 @@ tfrecon.report.show_slices((np.stack([blurred, sharp]) + 1) / 2, [0, 1], titles=
 # ## Train
 #
 # The published loss compares features of VGG16, whose weights would be downloaded; its text takes L1 for 8x, and so does this
-# notebook (`content="l1"`). With the weights at hand: `tfrecon.create("deblurgan_mri", vgg_weights="FILE")`. Small networks, and
-# one critic step instead of five: minutes instead of hours. Half of the masks are 8x, so that one network serves both. The
-# learning rate falls to nothing, which the original's does not: the sigmoid critic keeps the scores swinging otherwise.
+# notebook (`content="l1"`). With the weights at hand: `tfrecon.create("deblurgan_mri", vgg_weights="FILE")`. Small networks,
+# and one critic step instead of five: minutes instead of hours. Half of the masks are 8x, so that one network serves both.
+# The learning rate falls to nothing, which the original's does not: the sigmoid critic keeps the scores swinging otherwise.
 
 # %%
 side = int(blurred.shape[0])
@@ -95,8 +95,8 @@ tfrecon.report.curves(history.history)
 # %% [markdown]
 # ## Reconstruct whole volumes and judge them, doing nothing first
 #
-# The original kept the first slice of every test volume and wrote all results into one file, which failed at the second. Here one
-# file for each volume, in the units of its input: the scale is undone.
+# The original kept the first slice of every test volume and wrote all results into one file, which failed at the second. Here
+# one file for each volume, in the units of its input: the scale is undone.
 
 # %%
 results = {}
@@ -106,7 +106,8 @@ for acceleration in (4, 8):
     with SliceReader() as reader:
         for outcome in reconstruct_folder(test_part, out, model.predict_on_batch, settings, reader, overwrite=True):
             assert not outcome.error, outcome.error
-    results[acceleration] = evaluate_folder([out / v.name for v in test_part.volumes], [v.path for v in test_part.volumes], masking)
+    results[acceleration] = evaluate_folder([out / v.name for v in test_part.volumes], [v.path for v in test_part.volumes],
+                                            masking)
     print(f"{acceleration}x\n{tfrecon.report.metrics_table(results[acceleration].summary())}")
 
 # %%

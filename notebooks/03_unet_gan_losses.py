@@ -1,13 +1,13 @@
 # %% [markdown]
 # # The U-Net GAN and its losses
 #
-# Seed 001 trained a U-Net (milesial/Pytorch-UNet) against a small discriminator, with one loss for both, and compared six losses
-# and three optimisers by cross-validation. KLDivLoss "won" with a mean SSIM of 0.62; L1 had 0.20, BCE 0.145. This notebook looks
-# at what each of the losses tells the networks, repeats the comparison by patient with the zero-filled line in the figure, and
-# then adds what the original lacks: a term that ties each output to its own target.
+# Seed 001 trained a U-Net (milesial/Pytorch-UNet) against a small discriminator, with one loss for both, and compared six
+# losses and three optimisers by cross-validation. KLDivLoss "won" with a mean SSIM of 0.62; L1 had 0.20, BCE 0.145. This
+# notebook looks at what each of the losses tells the networks, repeats the comparison by patient with the zero-filled line in
+# the figure, and then adds what the original lacks: a term that ties each output to its own target.
 #
-# Phantoms made on the spot: no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to a folder
-# of single-coil fastMRI files, or to `kaggle://owner/dataset`. `TFRECON_FAST=1` makes it tiny.
+# Phantoms made on the spot: no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to a
+# folder of single-coil fastMRI files, or to `kaggle://owner/dataset`. `TFRECON_FAST=1` makes it tiny.
 
 # %%
 # Install only where it is missing; the TensorFlow already there is kept.
@@ -41,12 +41,13 @@ MASKING = Masking(4)  # the original's 8x leaves too little of small phantoms
 # %% [markdown]
 # ## What each loss tells the discriminator and the generator
 #
-# The discriminator ends in a sigmoid: a probability p that an image is real. It should learn from real images (label 1) and from
-# generated ones (label 0). The derivative of each loss with respect to p says how hard it pulls.
+# The discriminator ends in a sigmoid: a probability p that an image is real. It should learn from real images (label 1) and
+# from generated ones (label 0). The derivative of each loss with respect to p says how hard it pulls.
 #
-# PyTorch's KLDivLoss expects the LOGARITHM of a probability and is given p. With label 0 its value is 0 and its derivative is 0,
-# whatever p is: the discriminator never learns from a generated image. BCEWithLogitsLoss expects a number before the sigmoid and
-# squashes p a second time, so that its derivatives are small and hardly depend on p. (`kldiv` and `bce_logits` are these, as used.)
+# PyTorch's KLDivLoss expects the LOGARITHM of a probability and is given p. With label 0 its value is 0 and its derivative is
+# 0, whatever p is: the discriminator never learns from a generated image. BCEWithLogitsLoss expects a number before the
+# sigmoid and squashes p a second time, so that its derivatives are small and hardly depend on p. (`kldiv` and `bce_logits`
+# are these, as used.)
 
 
 # %%
@@ -65,10 +66,10 @@ assert pull("kldiv", 0.0, 0.1) == pull("kldiv", 0.0, 0.9) == 0
 assert abs(pull("bce_logits", 0.0, 0.9)) < 0.1 * abs(pull("bce", 0.0, 0.9))
 
 # %% [markdown]
-# The sixth, "SSIM", was computed in NumPy outside of the graph: no gradient reached either network and nothing was trained. Here
-# `ssim` is the repaired form: the generator minimises 1 - SSIM(target, output), and the discriminator rests. The original also
-# exchanged the arguments of its METRIC, so that the data range is the maximum of the output: a flat image with one hot pixel
-# scores well.
+# The sixth, "SSIM", was computed in NumPy outside of the graph: no gradient reached either network and nothing was trained.
+# Here `ssim` is the repaired form: the generator minimises 1 - SSIM(target, output), and the discriminator rests. The
+# original also exchanged the arguments of its METRIC, so that the data range is the maximum of the output: a flat image with
+# one hot pixel scores well.
 
 # %%
 volume = index.volumes[0]
@@ -83,8 +84,8 @@ assert metrics.ssim_prediction_range(truth, hot) > metrics.ssim(truth, hot)
 # %% [markdown]
 # ## The comparison, by patient, with fresh networks for every fold
 #
-# The original sent ONE network through all folds, so that from the second fold on it was validated on what it had trained on, and cut
-# by slice, so that neighbours of a slice stand on both sides. Both scores and their rise came with that.
+# The original sent ONE network through all folds, so that from the second fold on it was validated on what it had trained on,
+# and cut by slice, so that neighbours of a slice stand on both sides. Part of the scores, and of their rise, came with that.
 # (`cross_validate(..., leaking=True)` and `data.slice_folds` repeat it, with a warning.) Small networks and few epochs: for
 # the full form see `tfrecon compare`.
 
@@ -124,8 +125,8 @@ print(f"zero-filled: {baseline:.3f}")
 tfrecon.report.comparison(series, ylabel="SSIM", baseline=baseline)
 
 # %% [markdown]
-# None of the five adversarial losses comes near the dashed line: asked only for a realistic image, the generator need not make
-# this patient's. The repaired `ssim` and the reconstruction term do, because they compare with the target.
+# None of the five adversarial losses comes near the dashed line: asked only for a realistic image, the generator need not
+# make this patient's. The repaired `ssim` and the reconstruction term do, because they compare with the target.
 
 # %%
 last = {name: float(scores[:, -1].mean()) for name, scores in series.items()}

@@ -1,13 +1,14 @@
 # %% [markdown]
 # # CT motion deblurring
 #
-# Seed 003 trained DeblurGAN (KupynOrest/DeblurGAN) and Pix2Pix on CT slices blurred by random motion: SSIM 0.94 and PSNR 25.67,
-# against 0.93 and 25.22 for DeblurGAN before its changes and 0.88 and 24.72 for Pix2Pix. Which SSIM, which window of Hounsfield
-# units, and what the blurred images themselves score, it does not say.
+# Seed 003 trained DeblurGAN (KupynOrest/DeblurGAN) and Pix2Pix on CT slices blurred by random motion: SSIM 0.94 and PSNR
+# 25.67, against 0.93 and 25.22 for DeblurGAN before its changes and 0.88 and 24.72 for Pix2Pix. Which SSIM, which window of
+# Hounsfield units, and what the blurred images themselves score, it does not say.
 #
-# Here the same network, critic, penalty and blur (equal to the original's to float precision, the blur kernels draw by draw) on
-# Hounsfield units. CT-like phantoms made on the spot: no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA`
-# below) to a folder of DICOM, NIfTI or HDF5 files, or to `kaggle://owner/dataset`. `TFRECON_FAST=1` makes it tiny.
+# Here the same network, critic, penalty and blur (equal to the original's to float precision, the blur kernels draw by draw)
+# on Hounsfield units. CT-like phantoms made on the spot: no account, no download. Real data is one variable: set
+# `TFRECON_DATA` (or `DATA` below) to a folder of DICOM, NIfTI or HDF5 files, or to `kaggle://owner/dataset`. `TFRECON_FAST=1`
+# makes it tiny.
 
 # %%
 # Install only where it is missing; the TensorFlow already there is kept.
@@ -44,9 +45,9 @@ print(train_part.slices, "slices to train on,", test_part.slices, "to test on")
 # %% [markdown]
 # ## A motion and the blur it leaves
 #
-# A random path with inertia and shakes, seen for a tenth, a half or all of its time. The original cuts kernels out of a canvas
-# where the path happens to begin, so that the blurred image is shifted against the sharp one by up to half a path: no network can
-# know by how much. Here the kernel's centre of mass is in the middle (`centred=False` is the original's).
+# A random path with inertia and shakes, seen for a tenth, a half or all of its time. The original cuts kernels out of a
+# canvas where the path happens to begin, so that the blurred image is shifted against the sharp one by up to half a path: no
+# network can know by how much. Here the kernel's centre of mass is in the middle (`centred=False` is the original's).
 
 # %%
 kernels = motion_blur.path_kernels(motion_blur.trajectory(3), motion_blur.CANVAS, (0.1, 0.5, 1.0))
@@ -62,8 +63,8 @@ assert abs(float(kernel.sum()) - 1) < 1e-5 and np.abs(np.array(middle) - 31).max
 # %% [markdown]
 # ## Hounsfield units stay what they are
 #
-# The original stretches each image to its whole range before and after the blur, which changes the contrast between blurred and
-# sharp. Here the blur works on Hounsfield units with air all around (`stretch=True` is the original's).
+# The original stretches each image to its whole range before and after the blur, which changes the contrast between blurred
+# and sharp. Here the blur works on Hounsfield units with air all around (`stretch=True` is the original's).
 
 # %%
 volume = test_part.volumes[0]
@@ -79,8 +80,8 @@ assert kept.max() < hu.max() and abs(stretched.max() - 1) < 1e-6  # a blur canno
 # %% [markdown]
 # ## Two gradient penalties under one name
 #
-# The formula in the text (and in the paper) has the norm of each image's gradient; the code it follows has a norm over the colour
-# channels of every PIXEL. They are different penalties.
+# The formula in the text (and in the paper) has the norm of each image's gradient; the code it follows has a norm over the
+# colour channels of every PIXEL. They are different penalties.
 
 # %%
 blurring = Blurring(max_length=12, seed=None)  # in pixels: a small canvas for small images, fresh for every visit
@@ -100,8 +101,8 @@ tfrecon.report.show_slices((np.stack([blurred[0, ..., 0], sharp[0, ..., 0]]) + 1
 # %% [markdown]
 # ## Train
 #
-# WGAN-GP with a content loss of weight 100. The published one compares features of VGG19, whose weights would be downloaded; `small`
-# takes L1. With the weights at hand: `tfrecon.create("ct_deblur", vgg_weights="FILE")`.
+# WGAN-GP with a content loss of weight 100. The published one compares features of VGG19, whose weights would be downloaded;
+# `small` takes L1. With the weights at hand: `tfrecon.create("ct_deblur", vgg_weights="FILE")`.
 
 # %%
 epochs = 1 if FAST else 12
@@ -116,8 +117,8 @@ tfrecon.report.curves(history.history)
 # %% [markdown]
 # ## Deblur whole volumes and judge them, the blurred images first
 #
-# The sharp test slices are blurred (seeded by file name and slice), go through the network, and come back in Hounsfield units:
-# what the network changed is added to what went in, so that what lies outside of the window stays as it was.
+# The sharp test slices are blurred (seeded by file name and slice), go through the network, and come back in Hounsfield
+# units: what the network changed is added to what went in, so that what lies outside of the window stays as it was.
 
 # %%
 settings = ImageSettings(WINDOW, blurring=Blurring(max_length=12))
@@ -144,10 +145,8 @@ tfrecon.report.strip([(before[i], output[i], truth[i]) for i in (0, len(truth) /
 # | the penalty's text and code differ | the code's by default, `penalty_norm="sample"` is the text's |
 # | text: batch norm in the critic. Its source: instance norm, as a gradient penalty needs | instance norm, `norm="batch"` as an option |
 # | today's KupynOrest/DeblurGAN has half the residual block (a slip of precedence) and cannot build its WGAN-GP | the network of 2018 |
-# | dropout and batch statistics stay on when images are made | off |
+# | dropout stays on when images are made | off |
 # | which SSIM and PSNR, on which values: not said | volumes, through the window, range 1; the blurred row above |
-# | splits by slice | by patient |
-
 # %%
 tfrecon.weights.save_weights(model.generator, WORK / "generator.weights.h5")
 model.export(WORK / "saved_model", verbose=False)

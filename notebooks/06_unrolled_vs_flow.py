@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Unrolled reconstruction against the flow prior
 #
-# Seed 004 set two ways against each other for knees measured by several coils: deep basis pursuit (utcsilab/deepinpy), which unrolls
-# an optimisation and learns from the samples alone, and a neural spline flow (bayesiains/nsf), which learns what pictures look like
-# and is searched for one that fits the measurement. The two were never compared on the same problem: other operators, other
-# scales, and test pictures that had been trained on.
+# Seed 004 set two ways against each other for knees measured by several coils: deep basis pursuit (utcsilab/deepinpy), which
+# unrolls an optimisation and learns from the samples alone, and a neural spline flow (bayesiains/nsf), which learns what
+# pictures look like and is searched for one that fits the measurement. The two were never compared on the same problem: other
+# operators, other scales, and test pictures that had been trained on.
 #
-# Here all of them (equal to the originals to float precision) solve one problem on one scale, for pictures of people nobody was
-# trained on: zero-filled, CG-SENSE, MoDL, deep basis pursuit, and the flow with its three penalties. Phantoms made on the spot:
-# no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to a folder of images
+# Here all of them (equal to the originals to float precision) solve one problem on one scale, for pictures of people nobody
+# was trained on: zero-filled, CG-SENSE, MoDL, deep basis pursuit, and the flow with its three penalties. Phantoms made on the
+# spot: no account, no download. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to a folder of images
 # (`reconstruction_rss`), or to `kaggle://owner/dataset`. `TFRECON_FAST=1` makes it tiny.
 
 # %%
@@ -45,9 +45,9 @@ train_part, test_part = tfrecon.data.split(index, (0.75, 0.25), seed=0)
 # %% [markdown]
 # ## Pictures, and a flow that learns them
 #
-# The middle of each slice, shrunk to 80x64, in 16 levels. The flow turns pictures into normal noise and back; it is trained by
-# maximum likelihood, and its score is bits per dimension: 4 for four bits says that it has learned nothing. The seed's flow has 74.5
-# million parameters; this one has a small part of them.
+# The middle of each slice, shrunk to 80x64, in 16 levels. The flow turns pictures into normal noise and back; it is trained
+# by maximum likelihood, and its score is bits per dimension: 4 for four bits says that it has learned nothing. The seed's
+# flow has 74.5 million parameters; this one has a small part of them.
 
 # %%
 options = {"levels": 2, "steps_per_level": 1, "hidden_channels": 4, "num_bins": 4} if FAST else {}
@@ -67,8 +67,8 @@ tfrecon.report.show_slices(samples, range(4), titles=[f"sample {i + 1}" for i in
 # %% [markdown]
 # ## One problem for all
 #
-# Held-out pictures, measured by four invented coils through masks of single points, dense in the middle of k-space. The training
-# pictures are measured too: the unrolled networks learn from samples alone, as the seed's did, without full images.
+# Held-out pictures, measured by four invented coils through masks of single points, dense in the middle of k-space. The
+# training pictures are measured too: the unrolled networks learn from samples alone, as the seed's did, without full images.
 
 
 # %%
@@ -85,8 +85,8 @@ print(problem.source)
 # %% [markdown]
 # ## Where the original's mask lay
 #
-# The notebook of the seed took the Fourier transform without moving its zero to the middle, and a mask that is dense in the middle: it
-# measured the highest frequencies and missed the mean. With `centered=False` the same is had here.
+# The notebook of the seed took the Fourier transform without moving its zero to the middle, and a mask that is dense in the
+# middle: it measured the highest frequencies and missed the mean. With `centered=False` the same is had here.
 
 # %%
 truth = problem.truth.astype("complex64")
@@ -124,9 +124,9 @@ for title, name in (("MoDL", "modl"), ("DBP", "deep_basis_pursuit")):
 # %% [markdown]
 # ## The flow: search its latents for a picture that fits
 #
-# `norm` is the seed's penalty, called L1 in its text: in the code the Euclidean norm of the latents. `log_prob` is the probability of
-# the picture; `both` is the sum. The seed starts from random latents with a rate of 1.33; from those of the zero-filled picture far
-# fewer steps are needed.
+# `norm` is the seed's penalty, called L1 in its text: in the code the Euclidean norm of the latents. `log_prob` is the
+# probability of the picture; `both` is the sum. The seed starts from random latents with a rate of 1.33; from those of the
+# zero-filled picture far fewer steps are needed.
 
 # %%
 for penalty, weights in PENALTIES.items():

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Published weights and a folder of volumes
 #
-# Weights come as their authors saved them: Keras 2 h5 (seeds 000 and 002), PyTorch .pth (seeds 001, 003 and 004), TensorFlow
-# checkpoints (MoDL's). In the wild most trouble begins here: a loader that skips what does not fit and says nothing, a network
-# half of whose layers are random, a pickle that runs code. Here a file is told by its content, every array must find its place or nothing is
-# changed, and nothing is unpickled. Then a whole folder is reconstructed and judged.
+# Weights come as their authors saved them: Keras 2 h5 (seed 000), PyTorch .pth (seeds 001, 003 and 004), TensorFlow
+# checkpoints (MoDL's). In the wild most trouble begins here: a loader that skips what does not fit and says nothing, a
+# network half of whose layers are random, a pickle that runs code. Here a file is told by its content, every array must find
+# its place or nothing is changed, and nothing is unpickled. Then a whole folder is reconstructed and judged.
 #
 # No account, no download: somebody's network is trained on the spot and saved as others save. Your own, by two variables:
 # `TFRECON_WEIGHTS`, a file of U-Net GAN weights in any format (`MODEL` and `OPTIONS` below say which network), and
@@ -119,8 +119,8 @@ assert WEIGHTS or max(np.abs(answer - published(images)).max() for answer in ans
 # %% [markdown]
 # ## What a wrong file says
 #
-# Another width, another network, data in place of weights, a download that was cut off, an error page saved under the file's name. Each
-# is refused in one sentence, and the network keeps the numbers it had: no layer is left half loaded.
+# Another width, another network, data in place of weights, a download that was cut off, an error page saved under the file's
+# name. Each is refused in one sentence, and the network keeps the numbers it had: no layer is left half loaded.
 
 # %%
 wide = tfrecon.create(MODEL, **{**OPTIONS, "width": OPTIONS["width"] + 2})
@@ -151,9 +151,9 @@ assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.generator.
 #     tfrecon reconstruct volumes/ out/ --weights generator.weights.h5
 #     tfrecon evaluate out/ --target volumes/
 #
-# One result for each volume, under its name, in its units, with the mask and the model in its attributes. What cannot be read is set
-# aside with the reason and the others go on. Scaling and channels belong to the weights as much as the layers do: these were
-# trained on images divided by the zero-filled maximum.
+# One result for each volume, under its name, in its units, with the mask and the model in its attributes. What cannot be read
+# is set aside with the reason and the others go on. Scaling and channels belong to the weights as much as the layers do:
+# these were trained on images divided by the zero-filled maximum.
 
 # %%
 if DATA == WORK / "data":

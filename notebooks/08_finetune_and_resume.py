@@ -2,11 +2,12 @@
 # # Fine-tune, stop, and go on
 #
 # A network trained on some anatomies, adapted to another one of which there is little: with its encoder frozen, at a lower
-# learning rate, against the same network from scratch. The run is stopped in the middle on purpose, as a session's end or Ctrl-C would,
-# and goes on to the very weights the uninterrupted run has.
+# learning rate, against the same network from scratch. The run is stopped in the middle on purpose, as a session's end or
+# Ctrl-C would, and goes on to the very weights the uninterrupted run has.
 #
-# Phantoms made on the spot: no account, no download. Your own, by two variables: `TFRECON_DATA`, a folder of single-coil fastMRI
-# files (or `kaggle://owner/dataset`) to adapt to, and `TFRECON_WEIGHTS`, what `tfrecon train` wrote. `TFRECON_FAST=1` makes it tiny.
+# Phantoms made on the spot: no account, no download. Your own, by two variables: `TFRECON_DATA`, a folder of single-coil
+# fastMRI files (or `kaggle://owner/dataset`) to adapt to, and `TFRECON_WEIGHTS`, what `tfrecon train` wrote. `TFRECON_FAST=1`
+# makes it tiny.
 
 # %%
 # Install only where it is missing; the TensorFlow already there is kept.
@@ -70,8 +71,8 @@ if not WEIGHTS:
 # %% [markdown]
 # ## Freeze the encoder
 #
-# `trainable = False` on a layer, then compile: optimizers own what is trainable. In Keras 3 a frozen batch norm also keeps its
-# statistics, in training too.
+# `trainable = False` on a layer, then compile: optimizers own what is trainable. In Keras 3 a frozen batch norm also keeps
+# its statistics, in training too.
 
 
 # %%
@@ -117,7 +118,8 @@ history = {"fine-tuned": run(adapted, WORK / "straight")}
 # %% [markdown]
 # ## Stopped on purpose, and resumed
 #
-# A callback presses Ctrl-C within the second epoch. The step is finished and the state saved; a second Ctrl-C would stop at once.
+# A callback presses Ctrl-C within the second epoch. The step is finished and the state saved; a second Ctrl-C would stop at
+# once.
 
 
 # %%

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Kaggle data and TPU shards
 #
-# Data by their Kaggle address, attached or downloaded once; TFRecord shards, which a TPU reads without Python; and training from
-# them, on a TPU where there is one and on what there is elsewhere. The model is SRResCycGAN's generator, four times the size
-# (see 04 for the whole of it).
+# Data by their Kaggle address, attached or downloaded once; TFRecord shards, which a TPU reads without Python; and training
+# from them, on a TPU where there is one and on what there is elsewhere. The model is SRResCycGAN's generator, four times the
+# size (see 04 for the whole of it).
 #
 # Runs as it is, without account or download: the address of this notebook stands for phantoms laid into kagglehub's cache by
-# hand. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to `kaggle://owner/dataset/versions/3`, to a folder under
-# `/kaggle/input`, or to any folder of images (`reconstruction_rss`). `TFRECON_FAST=1` makes it tiny. The TPU's cell was written
-# after TensorFlow's documents and has never run on a TPU: none was at hand.
+# hand. Real data is one variable: set `TFRECON_DATA` (or `DATA` below) to `kaggle://owner/dataset/versions/3`, to a folder
+# under `/kaggle/input`, or to any folder of images (`reconstruction_rss`). `TFRECON_FAST=1` makes it tiny. The TPU's cell was
+# written after TensorFlow's documents and has never run on a TPU: none was at hand.
 
 # %%
 # Install only where it is missing; the TensorFlow already there is kept.
@@ -40,9 +40,10 @@ keras.utils.set_random_seed(0)
 # %% [markdown]
 # ## The address of a dataset
 #
-# `kaggle://owner/dataset`, the end of its page's address, with a version and a folder inside where wanted. In a Kaggle notebook what is
-# attached (Add Input) is read from `/kaggle/input`, without network. Elsewhere kagglehub downloads it once into its cache
-# (`KAGGLEHUB_CACHE`); private data want `KAGGLE_USERNAME` and `KAGGLE_KEY`. Only a named version is the same data every time.
+# `kaggle://owner/dataset`, the end of its page's address, with a version and a folder inside where wanted. In a Kaggle
+# notebook what is attached (Add Input) is read from `/kaggle/input`, without network. Elsewhere kagglehub downloads it once
+# into its cache (`KAGGLEHUB_CACHE`); private data want `KAGGLE_USERNAME` and `KAGGLE_KEY`. Only a named version is the same
+# data every time.
 #
 # Here a cache is filled by hand as a download would leave it: the version's folder, and a mark that it is complete.
 
@@ -75,10 +76,10 @@ for address in ("kaggle://phantoms", f"{DATA}/singlecoil_val") if DATA.startswit
 # %% [markdown]
 # ## Shards
 #
-# A TPU cannot run the Python that reads HDF5 (the originals' generators end there with "No registered 'PyFunc'"); under a TPU strategy
-# tfrecon refuses such data before anything starts and names this command. All slices of a person lie in one shard, names of people become
-# pseudonyms, the manifest has the SHA-256 of every shard, and the same images give the same bytes. On Kaggle the folder can be
-# saved as a dataset of its own and attached.
+# A TPU cannot run the Python that reads HDF5 (seed 002's generator would end there with "No registered 'PyFunc'"); under a
+# TPU strategy tfrecon refuses such data before anything starts and names this command. All slices of a person lie in one
+# shard, names of people become pseudonyms, the manifest has the SHA-256 of every shard, and the same images give the same
+# bytes. On Kaggle the folder can be saved as a dataset of its own and attached.
 #
 # In a terminal: `tfrecon convert kaggle://somebody/phantoms/versions/1 shards/ --shards 2`
 
@@ -105,8 +106,9 @@ assert pictures(index) == pictures(WORK / "shards")
 # %% [markdown]
 # ## A TPU where there is one
 #
-# Kaggle's TPU machines have it beside the processor ("local"); elsewhere `TPU_NAME` names it. Colab's TPU image has come without
-# TensorFlow since 2026; `tfrecon doctor` says what is seen. Without a TPU the strategy is TensorFlow's default: one device, GPU or CPU.
+# Kaggle's TPU machines have it beside the processor ("local"); elsewhere `TPU_NAME` names it. Colab's TPU image has come
+# without TensorFlow since 2025; `tfrecon doctor` says what is seen. Without a TPU the strategy is TensorFlow's default: one
+# device, GPU or CPU.
 
 # %%
 tpus = tf.config.list_physical_devices("TPU")
@@ -138,7 +140,7 @@ with strategy.scope():
 history = model.fit(train, epochs=epochs, verbose=0 if FAST else 2)
 
 # %%
-tfrecon.report.curves(history.history)
+tfrecon.report.curves({"content_loss": history.history["content_loss"]})
 
 # %% [markdown]
 # ## Judge whole volumes of other people, bicubic interpolation first
@@ -165,10 +167,10 @@ tfrecon.report.strip([(bicubic(truth)[middle], output[middle], truth[middle])], 
 # |---|---|
 # | a Python generator: no TPU | shards, read without Python |
 # | pictures resized one by one in Python, 120 a second | in the graph, many at once |
-# | `Unknown` steps in an epoch, "ran out of data" | counted from headers |
-# | a shuffle buffer of 1000 images: 1.3 GB | indices are shuffled, of shards a small buffer |
+# | networks and losses built outside of the strategy's scope | built inside; losses divided by the number of replicas |
+# | a shuffle buffer of 1000 images: 1.3 GB | indices are shuffled; of shards their order and a buffer |
 # | one volume of another size ends the run | batches of their own, or patches |
-# | data under a path of one Kaggle notebook | `kaggle://owner/dataset/versions/3`, the same everywhere |
+# | file names cut at the fourth slash: an error for data under shorter paths | any path, and `kaggle://owner/dataset/versions/3`, the same everywhere |
 
 # %%
 tfrecon.weights.save_weights(model.G_HR, WORK / "generator.weights.h5")
