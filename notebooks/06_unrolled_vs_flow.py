@@ -51,7 +51,7 @@ train_part, test_part = tfrecon.data.split(index, (0.75, 0.25), seed=0)
 
 # %%
 options = {"levels": 2, "steps_per_level": 1, "hidden_channels": 4, "num_bins": 4} if FAST else {}
-epochs, batch = (1, 3) if FAST else (30, 9)
+epochs, batch = (1, 3) if FAST else (10, 9)
 pictures = tfrecon.data.picture_batches(train_part, batch, size=SIZE, shuffle=True, drop_remainder=True)
 judged = tfrecon.data.picture_batches(test_part, batch, size=SIZE)
 rate = tfrecon.training.CosineToZero(2e-3, epochs * int(pictures.cardinality()))
@@ -130,7 +130,7 @@ for title, name in (("MoDL", "modl"), ("DBP", "deep_basis_pursuit")):
 
 # %%
 for penalty, weights in PENALTIES.items():
-    settings = FlowPriorSettings(**weights, learning_rate=0.03, steps=3 if FAST else 100, first="zero_filled")
+    settings = FlowPriorSettings(**weights, learning_rate=0.03, steps=3 if FAST else 60, first="zero_filled")
     found = solve_with_flow(inputs, flow, settings)
     images[f"flow, {penalty.replace('_', ' ')}"] = np.clip(found.image, 0, 1)
     print(f"{penalty}: objective {found.objectives[0].mean():.3g} to {found.objectives[-1].mean():.3g}")

@@ -35,7 +35,7 @@ FAST = bool(os.environ.get("TFRECON_FAST", ""))
 WORK = Path(os.environ.get("TFRECON_WORK", "finetune_and_resume"))
 DATA = os.environ.get("TFRECON_DATA", "")  # your own to adapt to: a folder, or kaggle://owner/dataset
 WEIGHTS = os.environ.get("TFRECON_WEIGHTS", "")  # your own to start from: a U-Net GAN's generator.weights.h5
-WIDTH, EPOCHS = (2, 2) if FAST else (16, 4)
+WIDTH, EPOCHS = (2, 2) if FAST else (16, 12)
 keras.utils.set_random_seed(0)
 
 # %% [markdown]
@@ -62,7 +62,7 @@ if not WEIGHTS:
     others = create_paired_dataset([path for path in made if path not in knees], batch_size=2, shuffle=True, mask_seed=None)
     first = tfrecon.create("unet_gan", preset="small", width=WIDTH)
     first.run_eagerly = FAST  # a few steps are not worth a graph
-    first.fit(others, epochs=1 if FAST else 8, verbose=0 if FAST else 2)
+    first.fit(others, epochs=1 if FAST else 12, verbose=0 if FAST else 2)
     WEIGHTS = WORK / "first.weights.h5"
     card = {"model": "unet_gan", "options": {"width": WIDTH, "reconstruction_weight": 100.0}}
     tfrecon.weights.save_weights(first.generator, WEIGHTS, card)
@@ -81,7 +81,7 @@ def to_adapt(frozen=("inc", "down")):
     model = tfrecon.create("unet_gan", weights=WEIGHTS)
     for layer in model.generator.layers:
         layer.trainable = not layer.name.startswith(frozen)
-    model.compile("adam", learning_rate=3e-4)
+    model.compile("adam", learning_rate=5e-4)
     model.run_eagerly = FAST
     return model
 
