@@ -71,6 +71,12 @@ def test_broken_images_are_drawn_without_warnings(kind):
     pixels(report.strip([(image, image, image), (image, image, image)], ["a", "b"]))
 
 
+def test_figures_show_themselves_in_notebooks():
+    """Without pyplot nothing else does: a cell would end in the figure's name."""
+    figure = report.show_slices(np.ones((1, 8, 8)), [0])
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 def test_panel_leaves_out_what_is_none_and_states_its_windows():
     image = pictures()["usual"] * 5e-4
     figure = report.reconstruction_panel(None, None, image, None, 2 * image)

@@ -8,11 +8,13 @@ as they are, without a warning: a broken result must still reach the page that r
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UsageError
+from .images import figure_to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +28,9 @@ MARKS = "os^Dv*"
 def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure._repr_png_ = partial(figure_to_png, figure)  # notebooks show figures of pyplot by themselves, others as a name
+    return figure
 
 
 def _magnitude(image: object, name: str) -> np.ndarray:
