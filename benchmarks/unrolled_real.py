@@ -6,7 +6,7 @@ DATA is what benchmarks/real_data.py wrote. Every first slice is undersampled by
 seeded with the file's name) and by one of single points (variable density, fully sampled 16 x 16, seed 0). Coil maps come
 from the sampled centre alone (ESPIRiT). PSNR and SSIM against the root sum of squares of the full k-space, with the slice's
 maximum as range, and in brackets PSNR against the coil images weighted by the maps, which has less noise in it. L1-wavelet
-and total variation are sigpy's, the best of three weights chosen BY the result (an advantage for them).
+and total variation are sigpy's; they and CG-SENSE have the best of three weights chosen BY the result (an advantage for them).
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ WEIGHTS = (0.0003, 0.001, 0.003)
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.adapt and not arguments.modl:
+        parser.error("--adapt needs --modl")
     methods = _methods(arguments)
     rows = []
     with SliceReader() as reader:

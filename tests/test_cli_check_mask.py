@@ -63,6 +63,43 @@ def test_row_90_manifest_as_windows_writes_it(capsys, data, tmp_path):
     assert call(capsys, "check", data, "--hash", tmp_path / "none").code == 3
 
 
+@pytest.mark.parametrize("spoil", ["nan", "zero", "size", "masks", "grey"])
+def test_what_belongs_to_a_slice_is_read_too(capsys, tmp_path, spoil):
+    """`reconstruct` would refuse these files."""
+    maps = np.ones((1, 2, 16, 20), "c8")
+    path = tmp_path / "in" / "a.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file["kspace"] = fft2c(maps * disc(1, 16, 20, 0)).astype("c8")
+        if spoil in ("masks", "grey"):
+            file["masks"] = np.full((1, 16, 20), 0.0 if spoil == "masks" else 0.3)
+        else:
+            maps[0, 0, 3, 3] = np.nan if spoil == "nan" else 1
+            file["sens_maps"] = maps[:, :, :-1] if spoil == "size" else maps * (spoil != "zero")
+    seen = call(capsys, "check", tmp_path / "in", "--json")
+    assert seen.code == 1 and (seen.json()["skipped"] or seen.json()["files"][0]["unusable"])
+
+
+def test_a_folder_of_nothing_usable_is_a_failed_check(capsys, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.h5").write_bytes(b"<html>403</html>")
+    sums = tmp_path / "sums"
+    sums.write_text("0" * 64 + "  a.h5\n")
+    seen = call(capsys, "check", tmp_path / "in", "--hash", sums, "--json")
+    assert seen.code == 1 and seen.json()["skipped"] and seen.json()["manifest"] == ["a.h5: has changed"]
+    assert call(capsys, "check", tmp_path / "none").code == 3
+
+
+def test_names_that_sums_must_escape(capsys, data, tmp_path):
+    (data / "a.h5").rename(data / "a\\n\nb.h5")
+    sums = tmp_path / "sums"
+    assert call(capsys, "check", data, "--write-hash", sums).code == 0
+    checked = subprocess.run(["sha256sum", "-c", sums], cwd=data, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert call(capsys, "check", data, "--hash", sums).code == 0
+    assert call(capsys, "check", data / "b.h5", "--hash", sums).code == 0  # one file of the list
+
+
 def test_images_and_ct(capsys, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -113,6 +150,27 @@ def test_mask_keeps_coil_maps_and_existing_files(capsys, tmp_path):
     assert changed.code == 2 and "another mask_accelerations" in changed.err
 
 
+def test_what_was_masked_keeps_the_size_of_its_images(capsys, tmp_path):
+    """No target, no size: it would be cut to a square and could not be judged."""
+    volume(tmp_path / "in" / "a.h5", images=disc(1, 36, 20, 0), reconstruction_esc=np.abs(disc(1, 36, 20, 0)).astype("f4"))
+    assert call(capsys, "mask", tmp_path / "in", tmp_path / "out").code == 0
+    assert call(capsys, "reconstruct", tmp_path / "out", tmp_path / "made", "--model", "zero_filled").code == 0
+    judged = call(capsys, "evaluate", tmp_path / "made", "--target", tmp_path / "in")
+    assert judged.code == 0, judged.err
+
+
+def test_mask_refuses_what_would_be_no_measurement(capsys, data, monkeypatch, tmp_path):
+    nothing = call(capsys, "mask", data, tmp_path / "out", "--acceleration", "1000", "--seed", "0")
+    assert nothing.code == 2 and "none of 32 columns" in nothing.err
+    with h5py.File(data / "a.h5", "r+") as file:
+        file["masks"] = np.ones((3, 36, 32), bool)
+    own = call(capsys, "mask", data, tmp_path / "out")
+    assert own.code == 3 and "masks of its own" in own.err and not (tmp_path / "out" / "a.h5").exists()
+    monkeypatch.setattr("tfrecon.data.memory.free_memory", lambda: 1000)
+    short = call(capsys, "mask", data, tmp_path / "small")
+    assert short.code == 3 and not list((tmp_path / "small").glob("*.h5"))
+
+
 def test_mask_of_a_number_of_columns(capsys):
     shown = call(capsys, "mask", "368", "--acceleration", "4", "--seed", "0")
     mask = random_mask(368, 0.08, 4, 0)
@@ -120,4 +178,5 @@ def test_mask_of_a_number_of_columns(capsys):
     facts = call(capsys, "mask", "368", "--acceleration", "4", "--seed", "0", "--json").json()
     assert facts["acceleration"] == pytest.approx(368 / mask.sum()) and facts["centre_columns"] >= 29
     assert call(capsys, "mask", "368", "out").code == 2 and call(capsys, "mask", "data").code == 2
-    assert call(capsys, "mask", "0").code == 2
+    for columns in ("0", "1", "10000000000000"):
+        assert call(capsys, "mask", columns).code == 2

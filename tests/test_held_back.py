@@ -9,7 +9,7 @@ from cli_tools import call
 from test_multicoil import TINY, coils
 from test_training_unrolled import EAGER, batch, dataset, equal, small
 
-from tfrecon.errors import UsageError
+from tfrecon.errors import DataError, UsageError
 from tfrecon.models import unrolled
 from tfrecon.physics.operators import Sense
 from tfrecon.training import ScanAdaptation, UnrolledRecon
@@ -67,13 +67,23 @@ def test_loss_is_the_relative_error_in_both_norms():
 
 
 def test_the_model_never_sees_what_judges_it():
-    """NaN in the samples held back would reach the reconstruction if it saw them."""
-    trainer, (inputs, _) = small("modl", **LEARNING), batch()
-    given, judges = trainer._split({**inputs, "kspace": np.where(inputs["mask"][:, None] > 0, inputs["kspace"], np.nan)})
-    assert not (np.asarray(given["mask"]) * np.asarray(judges["mask"])).any()
-    for part in (given, judges):
-        outside = np.asarray(part["kspace"])[np.broadcast_to(np.asarray(part["mask"])[:, None] == 0, part["kspace"].shape)]
-        assert not outside.any()
+    """All is held back that may be, so that the step has to reconstruct from the centre alone."""
+    trainer, (inputs, _) = small("modl", supervised=False, held_back=0.9999999), batch()
+    seen, reconstruct = [], trainer.model.call
+    trainer.model.call = lambda inputs, training=None: (seen.append(inputs), reconstruct(inputs, training))[1]
+    trainer.train_on_batch(inputs)
+    outside = np.s_[..., [0, 9]]  # of 10 columns the 8 in the middle stay
+    assert inputs["mask"][outside].any() and np.any(np.asarray(seen[0]["mask"]))
+    assert not np.any(np.asarray(seen[0]["mask"])[outside]) and not np.any(np.asarray(seen[0]["kspace"])[outside])
+
+
+def test_the_zoo_hands_the_share_on():
+    from tfrecon import create
+
+    options = {"preset": "small", "supervised": False, "held_back": 0.3, "draw_seed": 5}
+    for name in ("modl", "deep_basis_pursuit"):
+        trainer = create(name, **options)
+        assert (trainer.held_back, trainer.seed) == (0.3, 5)
 
 
 @pytest.mark.parametrize("name", ["modl", "dbp"])
@@ -155,6 +165,22 @@ def test_every_scan_begins_with_the_same_weights(scan):
         np.testing.assert_array_equal(a, b)
 
 
+def test_nonsense_is_refused_and_nothing_learned_is_not_called_learning(scan):
+    for options in ({"steps": 0}, {"steps": 2.5}, {"held_back": 0}, {"held_back": "0.4"}):
+        with pytest.raises(UsageError):
+            ScanAdaptation(network(), **options)
+    with pytest.raises(UsageError, match="denoiser"):
+        ScanAdaptation(unrolled.CGSense())
+    adaptation, (inputs, _) = ScanAdaptation(network(), 2), scan
+    with pytest.raises(UsageError, match="at least one slice"):
+        adaptation([])
+    with pytest.raises(DataError, match="not finite"):
+        adaptation([{**inputs, "sens_maps": inputs["sens_maps"] * np.nan}])
+    centre = np.zeros_like(inputs["mask"])
+    centre[:, 16:24] = 1
+    assert adaptation([{**inputs, "mask": centre}]) == [0, 0]
+
+
 def test_batch_statistics_stay(scan):
     """One slice's statistics in every step would replace those the network was trained with."""
     model = unrolled.MoDL(unrolled.cnn_denoiser(2, 3), 2, l2lam=0.3, cg_max_iter=2)
@@ -180,7 +206,12 @@ def test_command(capsys, tmp_path):
         assert ("adapted in 2 steps" in made.err) == bool(more)
         with h5py.File(tmp_path / name / "a.h5") as file:
             images[name] = file["reconstruction"][()]
-            assert ("adapted_steps" in file.attrs) == bool(more)
+            assert file.attrs["adapted_steps"] == (2 if more else 0)
+        for other in ((), ("--adapt", "2")):
+            if other != more:
+                mixed = call(capsys, "reconstruct", tmp_path / "data", tmp_path / name, "--model", "modl", "--weights", weights,
+                             *other, "--resume")
+                assert mixed.code == 2 and "another adapted_steps" in mixed.err
     assert (images["plain"] != images["adapted"]).any()
     for model in ("cg_sense", "zero_filled"):
         refused = call(capsys, "reconstruct", tmp_path / "data", tmp_path / "x", "--model", model, "--adapt", "5")

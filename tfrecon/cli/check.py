@@ -32,16 +32,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    index, slices = _READERS[arguments.kind](arguments)
-    rows = []
+    from ..errors import DataError
+
+    known = _manifest(arguments.hash) if arguments.hash else {}  # a wrong one is told before everything is read
+    _check_free(arguments.write_hash)
+    rows: list[dict[str, Any]] = []
+    try:
+        index, slices = _READERS[arguments.kind](arguments)
+    except DataError as error:
+        if not Path(arguments.path).exists() or arguments.strict:
+            raise
+        index, slices = None, ()
+        skipped = [{"name": Path(arguments.path).name, "reason": str(error)}]
     for volume, findings in slices:
         rows.append({"name": volume.name, "slices": volume.slices, "unusable": [], "odd": list(getattr(volume, "notes", ()))})
         for i, unusable, odd in findings:
             rows[-1]["unusable"] += [f"slice {i}: {sentence}" for sentence in unusable]
             rows[-1]["odd"] += [f"slice {i}: {sentence}" for sentence in odd]
         say(f"[{len(rows)}/{len(index.volumes)}] {volume.name}")
-    skipped = [{"name": s.name, "reason": s.reason} for s in index.skipped]
-    sums = _sums(arguments, index)
+    if index is not None:
+        skipped = [{"name": s.name, "reason": s.reason} for s in index.skipped]
+    sums = _sums(arguments, known)
     result = {"files": rows, "skipped": skipped, "manifest": sums, "slices": sum(row["slices"] for row in rows)}
     if arguments.json:
         print_json(result)
@@ -96,21 +107,30 @@ def _attempt(read: Any, volume: Any, i: int) -> tuple[list[str], list[str]]:
     return [], [] if image.min() < image.max() else [f"constant, {float(image.flat[0]):.3g} everywhere"]
 
 
-def _sums(arguments: argparse.Namespace, index: Any) -> list[str]:
-    """How the files differ from the manifest; writes one where that is asked for."""
-    from ..weights.contents import sha256_of
+def _check_free(path: str | None) -> None:
+    """UsageError where a manifest stands already."""
+    from ..errors import UsageError
 
-    wanted = arguments.hash or arguments.write_hash
-    if not wanted:
+    if path and Path(path).exists():
+        raise UsageError(f"{path} exists. Compare with it by --hash, or name another.")
+
+
+def _sums(arguments: argparse.Namespace, known: dict[str, str]) -> list[str]:
+    """How the files differ from the manifest; writes one where that is asked for."""
+    from ..files import sha256_of
+
+    manifest = arguments.hash or arguments.write_hash
+    if not manifest:
         return []
-    known = _manifest(arguments.hash) if arguments.hash else {}
     root = Path(arguments.path)
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    found = {p.relative_to(root.parent if root.is_file() else root).as_posix(): p for p in files
-             if p.resolve() != Path(wanted).resolve()}
+    single = not root.is_dir()
+    files = [root] if single else sorted(p for p in root.rglob("*") if p.is_file())
+    found = {p.relative_to(root.parent if single else root).as_posix(): p for p in files
+             if p.resolve() != Path(manifest).resolve()}
     if arguments.write_hash:
-        return _write(wanted, {name: sha256_of(path) for name, path in found.items()})
-    missing = [f"{name}: missing" for name in known if name not in found]
+        _write(manifest, {name: sha256_of(path) for name, path in found.items()})
+        return []
+    missing = [f"{name}: missing" for name in known if name not in found and not single]
     new = [f"{name}: not in the manifest" for name in found if name not in known]
     return missing + new + [f"{name}: has changed" for name, path in found.items()
                             if name in known and sha256_of(path) != known[name]]
@@ -123,14 +143,15 @@ def _manifest(path: str) -> dict[str, str]:
     from ..errors import DataError
 
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{shown(path)}: cannot be read as a manifest ({error}).") from error
     found = {}
     for number, line in enumerate(lines, 1):
-        entry = re.fullmatch(r"\\?([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.rstrip())
+        entry = re.fullmatch(r"(\\?)([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.rstrip("\r "))
         if entry:
-            found[entry[2]] = entry[1].lower()
+            name = re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], entry[3]) if entry[1] else entry[3]
+            found[name] = entry[2].lower()
         elif line.strip():
             raise DataError(f"{shown(path)}, line {number}: expected a SHA-256 sum, two spaces and a name, received "
                             f"{shown(line[:80])}.")
@@ -139,15 +160,17 @@ def _manifest(path: str) -> dict[str, str]:
     return found
 
 
-def _write(path: str, sums: dict[str, str]) -> list[str]:
-    from ..errors import UsageError
+def _write(path: str, sums: dict[str, str]) -> None:
     from ..files import write_whole
 
-    if Path(path).exists():
-        raise UsageError(f"{path} exists. Compare with it by --hash, or name another.")
-    write_whole(Path(path), "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
+    write_whole(Path(path), "".join(_line(name, digest) for name, digest in sums.items()).encode())
     say(f"{len(sums)} sums: {path}")
-    return []
+
+
+def _line(name: str, digest: str) -> str:
+    """As sha256sum writes it: odd names are marked by a backslash in front."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from .options import add_existing, add_json, add_mask, add_reading, masking, print_json, report_skipped, say
 from .runs import check_not_inside
 
+_WIDEST = 100_000
+
 HELP = "undersample volumes, or show a mask"
 
 
@@ -39,7 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, width: int) -> int:
+    from ..data.undersampled import check_measured
+    from ..errors import UsageError
+
+    if width > _WIDEST:
+        raise UsageError(f"A mask of {width} columns is wider than any image; expected at most {_WIDEST}.")
     mask = masking(arguments).draw(width, "mask")
+    check_measured(mask, arguments.acceleration)
     centre = _centre(mask)
     result = {"columns": width, "sampled": mask.nonzero()[0].tolist(), "fraction": float(mask.mean()),
               "acceleration": float(width / mask.sum()), "centre_columns": centre, **masking(arguments).as_attributes()}

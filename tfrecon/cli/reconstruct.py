@@ -174,9 +174,8 @@ def _coils(arguments: argparse.Namespace, record: Any, card: dict[str, Any], nam
     if record.task == "masked":
         scaling = "zero_filled_max" if card["scaling"] == "zero_filled_max_uncropped" else card["scaling"]
         model = LazyConsistent(arguments, scaling, record.multiple_for(card.get("options", {})))
-        facts = {**facts, "data_consistency": "yes"}
     elif arguments.adapt:
-        model, facts = LazyAdapted(arguments), {**facts, "adapted_steps": arguments.adapt}
+        model = LazyAdapted(arguments)
     settings = CoilSettings(masking(arguments), arguments.crop, arguments.coil_maps, attributes=facts)
     reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
     return index, reconstruct_coil_folder(index, arguments.output, model, settings, reader, arguments.overwrite,
@@ -184,7 +183,12 @@ def _coils(arguments: argparse.Namespace, record: Any, card: dict[str, Any], nam
 
 
 def _facts(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
-    return {"model": arguments.model, "weights_sha256": card.get("sha256", "")}
+    return {"model": arguments.model, "weights_sha256": card.get("sha256", ""), **_after(arguments)}
+
+
+def _after(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is done besides the network, said also where it is nothing: --resume compares."""
+    return {"adapted_steps": arguments.adapt or 0, "data_consistency": "yes" if arguments.data_consistency else "no"}
 
 
 def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seconds: float, facts: dict[str, Any]) -> int:

@@ -105,6 +105,9 @@ class LazyAdapted(Lazy):
         """Fit the model to slices of a volume; a note."""
         self.built()
         losses = self.adaptation(scans)
+        losses = [loss for loss in losses if loss]  # 0: a draw that held nothing back
+        if not losses:
+            return "not adapted: outside the centre there is no sample to hold back"
         few = max(1, len(losses) // 10)
         first, last = (sum(part) / few for part in (losses[:few], losses[-few:]))
-        return f"adapted in {len(losses)} steps, loss {first:.3g} to {last:.3g}"
+        return f"adapted in {self.arguments.adapt} steps, loss {first:.3g} to {last:.3g}"

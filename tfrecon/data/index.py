@@ -87,7 +87,7 @@ class Index:
 
 def output_size(volume: Volume, crop: Any = None) -> tuple[int, int]:
     """(h, w) a volume's images have: `crop` if given, else the stored target's size, else fastMRI's rule."""
-    stored = volume.target_shape or next(iter(volume.image_keys.values()), None)
+    stored = volume.target_shape or next(iter(volume.image_keys.values()), None) or _noted_size(volume)
     if stored and (stored[0] > volume.height or stored[1] > volume.width):
         stored = None  # interpolated beyond the k-space: not a size these samples can fill
     if crop is None:
@@ -97,6 +97,12 @@ def output_size(volume: Volume, crop: Any = None) -> tuple[int, int]:
     if len(size) != 2 or not all(0 < s <= n for s, n in zip(size, limit)):
         raise DataError(f"{volume.name}: the crop {size} does not fit into its images {limit}. Ask for a smaller one.")
     return size
+
+
+def _noted_size(volume: Volume) -> tuple[int, int] | None:
+    """The size of the images whose k-space `undersampled.save_undersampled` has written."""
+    size = tuple(volume.attributes.get(name) for name in ("image_height", "image_width"))
+    return size if all(isinstance(n, int) and n > 0 for n in size) else None
 
 
 def check_single_coil(volume: Volume) -> None:

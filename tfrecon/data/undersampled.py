@@ -7,13 +7,20 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..files import replace_when_complete
-from .index import Volume
+from .index import Volume, output_size
 from .masking import Masking, choose_mask
+from .memory import memory_shortage
 from .slices import SliceReader
 
 _MAPS = ("sens_maps", "maps")
+
+
+def check_measured(mask: np.ndarray, acceleration: Any) -> None:
+    """UsageError for a mask without a single sampled column."""
+    if not mask.any():
+        raise UsageError(f"At {acceleration}x none of {len(mask)} columns would be sampled. Take a smaller acceleration.")
 
 
 def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, path: Any, patient: str) -> np.ndarray:
@@ -29,13 +36,21 @@ def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, pat
         The mask.
 
     Raises:
-        DataError: the k-space is undersampled already or has a mask of its own; a slice is unusable.
+        DataError: the k-space is undersampled already or has masks of its own; a slice is unusable; memory is short.
+        UsageError: the mask samples nothing.
         ResourceError: it could not be written.
     """
+    shortage = memory_shortage(volume, volume.slices)
+    if shortage:
+        raise DataError(f"{volume.name}: {shortage}")
     kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
     mask, note = choose_mask(volume, kspace, masking)
+    if "masks" in volume.extra_keys:
+        note = "it has masks of its own for its slices"
     if note or mask is None:
         raise DataError(f"{volume.name}: expected fully sampled k-space; {note}")
+    check_measured(mask, masking.accelerations)
+    height, width = output_size(volume)
     with replace_when_complete(path, sum(k.nbytes for k in kspace)) as part, h5py.File(part, "w") as file:
         stored = file.create_dataset("kspace", (len(kspace), *kspace[0].shape), np.complex64)
         for i, k in enumerate(kspace):
@@ -43,7 +58,8 @@ def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, pat
         file["mask"] = mask
         for key in set(_MAPS) & set(volume.extra_keys):
             file[key] = np.stack([reader.coil_maps(volume, key, i) for i in range(volume.slices)])
-        file.attrs.update({"patient_id": patient, "sampled_fraction": float(mask.mean()),
+        file.attrs.update({"patient_id": patient, "image_height": height, "image_width": width,
+                           "sampled_fraction": float(mask.mean()),
                            **{f"mask_{name}": str(value) for name, value in masking.as_attributes().items()}})
         if volume.attributes.get("acquisition"):
             file.attrs["acquisition"] = volume.attributes["acquisition"]

@@ -13,9 +13,9 @@ from ..errors import UsageError
 CENTRE = 8  # columns, or rows and columns, around DC that always stay with the reconstruction
 
 
-def check_share(held_back: float, supervised: bool) -> float:
+def check_share(held_back: Any, supervised: bool) -> float:
     """The share as a number; UsageError unless it is in [0, 1) and, above 0, meant for training without images."""
-    if not 0 <= held_back < 1:
+    if not isinstance(held_back, (int, float)) or not 0 <= held_back < 1:
         raise UsageError(f"held_back is a share of the measured samples, at least 0 and below 1; received {held_back!r}.")
     if held_back and supervised:
         raise UsageError("held_back is for training without full images; give supervised=False with it.")

@@ -28,6 +28,7 @@ def modl(
     supervised: bool = True,
     sum_over_batch: bool = False,
     held_back: float = 0.0,
+    draw_seed: int = 0,
     learning_rate: Any = 1e-3,
     jit_compile: Any = "auto",
     **network: Any,
@@ -37,7 +38,7 @@ def modl(
 
     model = MoDL(_denoiser(denoiser, network), num_unrolls, cg_start, l2lam, cg_max_iter=cg_max_iter, cg_eps=cg_eps,
                  centered=centered, multiple=_multiple(denoiser, network))
-    return _trainer(model, supervised, sum_over_batch, held_back, learning_rate, jit_compile)
+    return _trainer(model, (supervised, sum_over_batch, held_back, draw_seed), learning_rate, jit_compile)
 
 
 def deep_basis_pursuit(
@@ -53,6 +54,7 @@ def deep_basis_pursuit(
     supervised: bool = True,
     sum_over_batch: bool = False,
     held_back: float = 0.0,
+    draw_seed: int = 0,
     learning_rate: Any = 1e-3,
     jit_compile: Any = "auto",
     **network: Any,
@@ -62,7 +64,7 @@ def deep_basis_pursuit(
 
     model = DeepBasisPursuit(_denoiser(denoiser, network), num_unrolls, num_admm, stdev, l2lam, epsilon_rule,
                              cg_max_iter=cg_max_iter, cg_eps=cg_eps, centered=centered, multiple=_multiple(denoiser, network))
-    return _trainer(model, supervised, sum_over_batch, held_back, learning_rate, jit_compile)
+    return _trainer(model, (supervised, sum_over_batch, held_back, draw_seed), learning_rate, jit_compile)
 
 
 def _denoiser(name: str, options: dict[str, Any]) -> Any:
@@ -78,12 +80,10 @@ def _multiple(name: str, options: dict[str, Any]) -> int:
     return 2 ** (options.get("depth", 4) - 1) if name == "unet" else 1
 
 
-def _trainer(
-    model: Any, supervised: bool, sum_over_batch: bool, held_back: float, learning_rate: Any, jit_compile: Any
-) -> Any:
+def _trainer(model: Any, how: tuple[bool, bool, float, int], learning_rate: Any, jit_compile: Any) -> Any:
     from ..training import UnrolledRecon
 
-    trainer = UnrolledRecon(model, supervised, sum_over_batch, held_back)
+    trainer = UnrolledRecon(model, *how)
     trainer.compile(learning_rate=learning_rate, jit_compile=jit_compile)
     return trainer
 

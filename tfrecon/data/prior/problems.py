@@ -75,7 +75,8 @@ def knee_pictures(path: Any, wanted: int | None = None) -> PictureProblem:
 
 def evenly(count: int, wanted: int | None) -> list[int]:
     """`wanted` of the numbers 0 to count - 1 (all where there are fewer), at even distances from 0."""
-    return list(range(0, count, max(1, count // (wanted or count or 1))))[:wanted]
+    wanted = min(wanted or count, count)
+    return [i * count // wanted for i in range(wanted)]
 
 
 def invented_maps(shape: tuple[int, int], coils: int, seed: int = 0) -> np.ndarray:
