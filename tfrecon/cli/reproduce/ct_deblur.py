@@ -28,7 +28,8 @@ _WHY = (
     "It states neither the window of Hounsfield units nor the parameters of its blur, which decide how hard the task is.",
     "It trained over seven random parts of the data in sequence; here every epoch sees all slices. Its weight of the content "
     "loss is unstated; here it is DeblurGAN's, 100.",
-    "The same are the networks, the WGAN-GP critic, the rule of the blur's random paths, and batches of 2.",
+    "With --data and its defaults the same are the networks, the WGAN-GP critic, the rule of the blur's random paths, and "
+    "batches of 2.",
 )
 
 

@@ -31,8 +31,9 @@ _WHY = (
     "Its masks have the seed 0, one mask for all volumes of a width, in training and in judging (`--mask-seed 0` judges so); "
     "here every slice and epoch trains with a new mask, and a volume is judged under that of its file name, and at the size of "
     "its stored target, not on the crop of 256.",
-    "The same are the networks, their losses and order of steps, the masks' rule (0.08 of the columns in the centre at 4x, 0.04 "
-    "at 8x), the centre crop to 256 for training, and L1 instead of the perceptual loss at 8x.",
+    "With --data and its defaults the same are the networks, their losses and order of steps, the masks' rule (0.08 of the "
+    "columns in the centre at 4x, 0.04 at 8x), the centre crop to 256 for training, and L1 instead of the perceptual loss at "
+    "8x.",
 )
 
 
