@@ -100,3 +100,11 @@ def test_the_small_form_trains_its_flow_on_the_spot(capsys, tmp_path):
     again = call(capsys, *words, "--resume")
     assert again.code == 0 and again.out == result.out
     assert all(f"{name}: trained already" in again.err for name in ("flow", "MoDL", "DBP"))
+
+
+def test_misuse(capsys, files):
+    words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--data", files / "val", "--out")
+    inside = call(capsys, *words, files / "val" / "out", "--flow", files / "flow.weights.h5")
+    assert inside.code == 2 and "inside the data" in inside.err
+    missing = call(capsys, *words, files / "out", "--flow", files / "none.h5")
+    assert missing.code in (3, 4) and "none.h5" in missing.err and not (files / "out").exists()
