@@ -1,8 +1,8 @@
 """Deblurring of motion-blurred CT (seed 003): its table of SSIM and PSNR with Pix2Pix, DeblurGAN and its own DeblurGAN.
 
 The source's own differs from DeblurGAN in the content loss, whose distance is L1 instead of the mean square. Small form, without
---data: CT-like phantoms blurred by 12 pixels, preset `small`, 12 epochs; without --vgg-weights the content losses are taken on
-the pixels. Full form: sharp CT, preset `recommended`, 5 epochs as the source's.
+--data: CT-like phantoms blurred by 12 pixels, preset `small`, 12 epochs. Full form: sharp CT, preset `recommended`, 5 epochs
+as the source's. Content losses are perceptual; under preset `small` they are taken on the pixels unless --vgg-weights are given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..options import BLUR_LENGTH, add_blur, add_existing, add_json, add_reading
 from ..training_options import add_recipe, add_vgg
-from .forms import add_form, begin, parts_of, settle
+from .forms import add_form, begin, parts_of, perceptual, settle
 
 HELP = "CT deblurring: SSIM and PSNR with Pix2Pix and DeblurGAN"
 _OWN = "seed 003"
@@ -28,7 +28,8 @@ _WHY = (
     "It states neither the window of Hounsfield units nor the parameters of its blur, which decide how hard the task is.",
     "It trained over seven random parts of the data in sequence; here every epoch sees all slices. Its weight of the content "
     "loss is unstated; here it is DeblurGAN's, 100.",
-    "The same are the networks, the WGAN-GP critic, the rule of the blur's random paths, and batches of 2.",
+    "With --data and its defaults the same are the networks, the WGAN-GP critic, the rule of the blur's random paths, and "
+    "batches of 2.",
 )
 
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _networks(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Name -> arguments of `train`, in the table's order."""
     def deblurgan(distance: str, pixels: str) -> dict[str, Any]:
-        if _perceptual(arguments):
+        if perceptual(arguments):
             return {"model": "ct_deblur", "content": "perceptual", "set": [("distance", distance), *arguments.set]}
         return {"model": "ct_deblur", "content": pixels}
 
@@ -85,12 +86,8 @@ def _networks(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             _OWN: deblurgan("mae", "l1")}
 
 
-def _perceptual(arguments: argparse.Namespace) -> bool:
-    return bool(arguments.data or arguments.vgg_weights)
-
-
 def _contents(arguments: argparse.Namespace) -> str:
-    where = "features of VGG19" if _perceptual(arguments) else "pixels, for want of --vgg-weights"
+    where = "features of VGG19" if perceptual(arguments) else "pixels, for want of --vgg-weights"
     return f"mean square (DeblurGAN) and L1 ({_OWN}) on {where}, L1 on pixels (Pix2Pix)"
 
 

@@ -1,7 +1,8 @@
 """DeblurGAN for undersampled MRI (seed 000): its table of SSIM at 4x and 8x, with a table for each acceleration.
 
-Small form, without --data: phantoms, preset `small`, 12 epochs, L1 as content loss unless --vgg-weights are given. Full form:
-single-coil k-space as fastMRI's, preset `recommended`, 5 epochs as the source's, under its perceptual loss, and from 8x on L1.
+Small form, without --data: phantoms, preset `small`, 12 epochs, batches of 2. Full form: single-coil k-space as fastMRI's, preset
+`recommended`, 5 epochs as the source's. The content loss is the source's, perceptual and from 8x on L1; under preset `small` it
+is L1 unless --vgg-weights are given.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from ..options import add_existing, add_json, add_mask, add_reading, masking
 from ..training_options import add_recipe, add_vgg
-from .forms import add_form, begin, parts_of, settle
+from .forms import add_form, begin, parts_of, perceptual, settle
 
 HELP = "DeblurGAN for MRI: SSIM at 4x and 8x"
 MODEL = "deblurgan_mri"
@@ -30,8 +31,9 @@ _WHY = (
     "Its masks have the seed 0, one mask for all volumes of a width, in training and in judging (`--mask-seed 0` judges so); "
     "here every slice and epoch trains with a new mask, and a volume is judged under that of its file name, and at the size of "
     "its stored target, not on the crop of 256.",
-    "The same are the networks, their losses and order of steps, the masks' rule (0.08 of the columns in the centre at 4x, 0.04 "
-    "at 8x), the centre crop to 256 for training, and L1 instead of the perceptual loss at 8x.",
+    "With --data and its defaults the same are the networks, their losses and order of steps, the masks' rule (0.08 of the "
+    "columns in the centre at 4x, 0.04 at 8x), the centre crop to 256 for training, and L1 instead of the perceptual loss at "
+    "8x.",
 )
 
 
@@ -80,7 +82,7 @@ def _at(arguments: argparse.Namespace, parts: Any, rate: float) -> dict[str, Any
     from ...zoo import record_of
     from .networks import network
 
-    content = "l1" if rate >= _L1_FROM or not (arguments.data or arguments.vgg_weights) else "perceptual"
+    content = "perceptual" if rate < _L1_FROM and perceptual(arguments) else "l1"
     chosen = {"model": MODEL, "acceleration": rate, "content": content}
     found = {"DeblurGAN": network(arguments, f"{rate}x", "DeblurGAN", parts, chosen)}
     if arguments.as_coded:

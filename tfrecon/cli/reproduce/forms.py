@@ -76,6 +76,11 @@ def add_phantoms(parser: argparse.ArgumentParser, size: int, smallest: int, volu
                        help=f"side of the images, at least {smallest} ({size})")
 
 
+def perceptual(arguments: argparse.Namespace) -> bool:
+    """Whether perceptual losses are taken: always but under preset `small`, which does without VGG unless it is given."""
+    return arguments.preset != "small" or arguments.vgg_weights is not None
+
+
 def settle(arguments: argparse.Namespace, small: Mapping[str, Any], full: Mapping[str, Any]) -> None:
     """Fill in what the form decides, where the command line does not."""
     for name, value in (full if arguments.data else small).items():

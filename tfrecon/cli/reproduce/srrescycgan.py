@@ -1,8 +1,8 @@
 """SRResCycGAN for four times the size (seed 002): the table that was never made.
 
 A generator trained by the content loss alone, and the full GAN that goes on from it; with --from-scratch the GAN begins anew, as
-the source's. Small form, without --data: phantoms, preset `small`, 8 epochs, no perceptual loss unless --vgg-weights are given.
-Full form: magnitude images, preset `recommended`, 10 epochs as the source's.
+the source's. Small form, without --data: phantoms, preset `small`, 8 epochs. Full form: magnitude images, preset `recommended`,
+10 epochs as the source's. Under preset `small` there is no perceptual loss unless --vgg-weights are given.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from ..options import add_existing, add_json, add_reading
 from ..runs import WEIGHTS
 from ..training_options import add_recipe, add_value_range, add_vgg
-from .forms import NETWORKS, add_form, begin, parts_of, settle
+from .forms import NETWORKS, add_form, begin, parts_of, perceptual, settle
 
 HELP = "SRResCycGAN: the table that was never made"
 MODEL = "srrescycgan"
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
          "nothing random, so no masks and no seeds",
          "scaling": f"value range {task.value_range()}: what becomes 0..255; undone before judging",
          "training": f"presets {' and '.join(_PRESETS[arguments.preset])}, {arguments.epochs} epochs each, the one with the best "
-         f"SSIM on the people to choose by, seed {arguments.seed}; {_perceptual(arguments)}; all options: MODEL_CARD.md of each "
+         f"SSIM on the people to choose by, seed {arguments.seed}; {_losses(arguments)}; all options: MODEL_CARD.md of each "
          "network"},
         [*([] if arguments.data else [SMALL]), *_WHY],
     )
@@ -82,11 +82,12 @@ def _networks(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
                          f"{did_you_mean(arguments.preset, _PRESETS)}")
     alone, gan = _PRESETS[arguments.preset]
     init = None if arguments.from_scratch else str(Path(arguments.out) / NETWORKS / _CONTENT / WEIGHTS)
-    without = [] if arguments.data or arguments.vgg_weights else [("lambda_perceptual", 0.0)]
+    without = [] if perceptual(arguments) else [("lambda_perceptual", 0.0)]
     return {"content loss alone": {"model": MODEL, "preset": alone},
             "SRResCycGAN": {"model": MODEL, "preset": gan, "init": init, "set": [*without, *arguments.set]}}
 
 
-def _perceptual(arguments: argparse.Namespace) -> str:
-    present = arguments.data or arguments.vgg_weights
-    return "the GAN under all its losses" if present else "the GAN without its perceptual loss, for want of --vgg-weights"
+def _losses(arguments: argparse.Namespace) -> str:
+    if perceptual(arguments):
+        return "the GAN under all its losses"
+    return "the GAN without its perceptual loss, for want of --vgg-weights"

@@ -37,8 +37,8 @@ _WHY = (
     "generator's images, and its SSIM loss trained nothing. Here SSIM has a gradient: it compares output and target, and is the "
     "only one of the six that does.",
     "Its masks were drawn once for each slice and kept; here training draws anew, and validation by the file name.",
-    "The same are the networks, losses, order of steps, optimizers and learning rate (in the full form), 8x with 0.04 of the "
-    "columns in the centre, and the images divided by the zero-filled maximum.",
+    "With --data and its defaults the same are the networks, losses, order of steps, optimizers and learning rate, 8x with 0.04 "
+    "of the columns in the centre, and the images divided by the zero-filled maximum.",
 )
 
 
