@@ -41,16 +41,16 @@ keras.utils.set_random_seed(0)
 # %% [markdown]
 # ## What is there: much of one kind, little of another
 #
-# The phantoms take turns: brains, knees, hearts. The knees are set apart; of these people nothing is in the first training.
+# The phantoms take turns: brains, knees, hearts. The brains are set apart; of these people nothing is in the first training.
 
 # %%
 made = []
 if not (DATA and WEIGHTS):
     made = tfrecon.data.write_demo_volumes(WORK / "data", volumes=6 if FAST else 16, slices=3 if FAST else 6, size=64 if FAST else 96)
-knees = [path for path in made if "knee" in path.name]
-index = tfrecon.data.index_volumes(DATA or knees, "reconstruction_esc")
+brains = [path for path in made if "brain" in path.name]
+index = tfrecon.data.index_volumes(DATA or brains, "reconstruction_esc")
 train_part, test_part = tfrecon.data.split(index, (0.5, 0.5), seed=0)
-print(f"{len(made) - len(knees)} volumes of other anatomies; to adapt to: {train_part.slices} slices, to judge by: {test_part.slices}")
+print(f"{len(made) - len(brains)} volumes of other anatomies; to adapt to: {train_part.slices} slices, to judge by: {test_part.slices}")
 
 # %% [markdown]
 # ## The network to start from
@@ -59,7 +59,7 @@ print(f"{len(made) - len(knees)} volumes of other anatomies; to adapt to: {train
 
 # %%
 if not WEIGHTS:
-    others = create_paired_dataset([path for path in made if path not in knees], batch_size=2, shuffle=True, mask_seed=None)
+    others = create_paired_dataset([path for path in made if path not in brains], batch_size=2, shuffle=True, mask_seed=None)
     first = tfrecon.create("unet_gan", preset="small", width=WIDTH)
     first.run_eagerly = FAST  # a few steps are not worth a graph
     first.fit(others, epochs=1 if FAST else 12, verbose=0 if FAST else 2)
@@ -72,16 +72,20 @@ if not WEIGHTS:
 # ## Freeze the encoder
 #
 # `trainable = False` on a layer, then compile: optimizers own what is trainable. In Keras 3 a frozen batch norm also keeps
-# its statistics, in training too.
+# its statistics, in training too. The learning rate falls to nothing by the number of the step, so that a resumed run finds
+# its place.
 
 
 # %%
+steps = -(-train_part.slices // 2)  # of an epoch
+
+
 def to_adapt(frozen=("inc", "down")):
     keras.utils.set_random_seed(0)
     model = tfrecon.create("unet_gan", weights=WEIGHTS)
     for layer in model.generator.layers:
         layer.trainable = not layer.name.startswith(frozen)
-    model.compile("adam", learning_rate=5e-4)
+    model.compile("adam", learning_rate=tfrecon.training.CosineToZero(5e-4, EPOCHS * steps))
     model.run_eagerly = FAST
     return model
 
@@ -134,7 +138,6 @@ class PressCtrlC(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-steps = -(-train_part.slices // 2)  # of an epoch
 stopped = False
 try:
     run(to_adapt(), WORK / "stopped", [PressCtrlC(steps + 1)])
@@ -156,7 +159,8 @@ assert all(np.array_equal(a, b) for a, b in zip(encoder, resumed.generator.get_l
 
 # %%
 keras.utils.set_random_seed(0)
-scratch = tfrecon.create("unet_gan", preset="small", width=WIDTH)
+scratch = tfrecon.create("unet_gan", preset="small", width=WIDTH,
+                         learning_rate=tfrecon.training.CosineToZero(1e-3, EPOCHS * steps))
 scratch.run_eagerly = FAST
 history["from scratch"] = run(scratch, WORK / "scratch")
 zero_filled = float(np.concatenate([ssim_per_image(target, image, facts["data_range"]).numpy() for image, target, facts in
