@@ -7,8 +7,8 @@ import sys
 import pytest
 from cli_tools import ROOT, call, disc, volume
 
-from tfrecon.cli import doctor_checks
-from tfrecon.cli.doctor_speed import _REMEDIES, advice
+from tfrecon.cli.doctor import checks as doctor_checks
+from tfrecon.cli.doctor.speed import _REMEDIES, advice
 
 
 def found(capsys, code):
@@ -51,7 +51,7 @@ def test_row_88_a_cache_that_cannot_be_written_to(capsys, monkeypatch, tmp_path)
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can become somebody without a home")
 def test_row_88_no_home_is_a_finding_not_the_end():
-    code = ("import os; from tfrecon.cli.doctor_checks import _cache, _places; os.setuid(54321); "
+    code = ("import os; from tfrecon.cli.doctor.checks import _cache, _places; os.setuid(54321); "
             "[os.environ.pop(n, None) for n in ('HOME', 'KERAS_HOME', 'TFRECON_CACHE', 'XDG_CACHE_HOME')]; "
             "print(_cache(), [f.text for f in _places()])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -65,7 +65,7 @@ def test_little_room_is_told():
 
 
 def test_speeds_of_ones_own_data(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("tfrecon.cli.doctor_speed._SECONDS", 0.05)
+    monkeypatch.setattr("tfrecon.cli.doctor.speed._SECONDS", 0.05)
     made = call(capsys, "doctor", "--data", volume(tmp_path / "in.h5", images=disc(4, 36, 32)), "--json")
     assert made.code == 0, made.err
     speeds = made.json()["slices_per_second"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from cli_tools import TINY, call, disc, fingerprint, results, volume, volumes
 
-from tfrecon.cli.portable import portable, without_places
-from tfrecon.cli.run_folders import read_runs
+from tfrecon.cli.report.portable import portable, without_places
+from tfrecon.cli.report.run_folders import read_runs
 from tfrecon.report import save_figure, strip
 
 EPOCHS = [{"epoch": n, "g_loss": 2.0 - n, "val_psnr": 20.0 + n, "val_ssim": 0.6 + 0.05 * n} for n in range(3)]

@@ -6,7 +6,7 @@ import pytest
 from cli_tools import call
 
 from tfrecon import create
-from tfrecon.cli.export_facts import card_facts
+from tfrecon.cli.export.facts import card_facts
 from tfrecon.report import model_card
 from tfrecon.weights import weight_records
 from tfrecon.zoo import RECORDS, _named

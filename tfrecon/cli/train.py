@@ -181,7 +181,7 @@ def write_model_card(task: Task, out: Path, data: dict[str, Any], config: dict[s
     from ..files import write_whole
     from ..report import model_card
     from ..weights import read_card
-    from .export_facts import card_facts
+    from .export.facts import card_facts
 
     told = (f"{len(data['train'])} volumes to train, {len(data['validation'])} to choose the epoch by, digest "
             f"{data['digest'][:16]}")

@@ -83,7 +83,7 @@ def _save(arguments: argparse.Namespace, name: str, trainer: Any, path: Path, tr
     from ...report import model_card
     from ...weights import read_card, save_weights, sha256_of
     from ...zoo import record_of
-    from ..export_facts import card_facts
+    from ..export.facts import card_facts
 
     record = record_of(name)
     options = {**record.presets[arguments.preset], "supervised": False}

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .process import version_of
-from .report_scores import Judgement, failure_blocks, listed, panel_blocks, picture_blocks, score_blocks, volume_blocks
+from ..process import version_of
+from ..tasks import baseline_of
 from .run_folders import Reconstruction, Run, Training, mapping_of, text_of
-from .tasks import baseline_of
+from .scores import Judgement, failure_blocks, listed, panel_blocks, picture_blocks, score_blocks, volume_blocks
 
 WARNING = ("Research software, not a medical device. A reconstruction can look right and be wrong: structures can be missing or "
            "invented. Never use it for diagnosis.")
@@ -39,7 +39,7 @@ def write_page(path: Path, title: str, subtitle: str, runs: Sequence[Run], judge
         judgements: of the reconstructions.
         commands: what repeats all of it, ready for a shell, without places of this machine.
     """
-    from ..report import write_html, write_markdown
+    from ...report import write_html, write_markdown
 
     write = write_markdown if path.suffix.lower() == ".md" else write_html
     return write(path, title, page_sections(runs, judgements, commands), subtitle)
@@ -47,7 +47,7 @@ def write_page(path: Path, title: str, subtitle: str, runs: Sequence[Run], judge
 
 def page_sections(runs: Sequence[Run], judgements: Sequence[Judgement], commands: Sequence[str]) -> list[Any]:
     """The `Section`s of a report; arguments as of `write_page`."""
-    from ..report import Code, Section, Text
+    from ...report import Code, Section, Text
 
     trainings = [run for run in runs if isinstance(run, Training)]
     made = [run for run in runs if isinstance(run, Reconstruction)]
@@ -70,7 +70,7 @@ def page_sections(runs: Sequence[Run], judgements: Sequence[Judgement], commands
 
 def side_by_side(columns: Mapping[str, Mapping[str, Any]]) -> Any:
     """Names and values of one run; of several a table with what differs first."""
-    from ..report import KeyValues, Table
+    from ...report import KeyValues, Table
 
     if len(columns) == 1:
         (label, values), = columns.items()
@@ -86,7 +86,7 @@ def training_blocks(trainings: Sequence[Training], alone: bool) -> list[Any]:
     Args:
         alone: nothing was judged, so that these scores are all there are.
     """
-    from ..report import Picture, Text, comparison, curves
+    from ...report import Picture, Text, comparison, curves
 
     if not trainings:
         return []
@@ -109,7 +109,7 @@ def training_blocks(trainings: Sequence[Training], alone: bool) -> list[Any]:
 
 def _best_tables(trainings: Sequence[Training]) -> list[Any]:
     """A table for every baseline, that is for every set of validation data."""
-    from ..report import metrics_table_block
+    from ...report import metrics_table_block
 
     metric, name = trainings[0].metric, baseline_of(trainings[0].model)
     alike: dict[str, list[Training]] = {}
@@ -126,7 +126,7 @@ def _best_tables(trainings: Sequence[Training]) -> list[Any]:
 
 def _strip(run: Training) -> list[Any]:
     """The pictures of the best epoch, if the run kept them."""
-    from ..report import Picture
+    from ...report import Picture
 
     path = run.path / "strips" / f"epoch-{run.best:05d}.png"
     return [Picture(path, f"{run.label}: validation data after epoch {run.best}, the best.", wide=True)] if path.is_file() else []
@@ -134,7 +134,7 @@ def _strip(run: Training) -> list[Any]:
 
 def _split_blocks(trainings: Sequence[Training]) -> list[Any]:
     """What was trained on and what the epoch was chosen by; once for the runs that had the same."""
-    from ..report import KeyValues
+    from ...report import KeyValues
 
     alike: dict[str, list[Training]] = {}
     for run in trainings:
@@ -154,7 +154,7 @@ def _split(run: Training) -> dict[str, str]:
 
 def _judged_blocks(judgements: Sequence[Judgement]) -> list[Any]:
     """What was judged; once for the runs that were judged on the same."""
-    from ..report import KeyValues
+    from ...report import KeyValues
 
     alike: dict[tuple, list[str]] = {}
     for each in judgements:
@@ -164,7 +164,7 @@ def _judged_blocks(judgements: Sequence[Judgement]) -> list[Any]:
 
 
 def _recipe_blocks(trainings: Sequence[Training], made: Sequence[Run], judgements: Sequence[Judgement]) -> list[Any]:
-    from ..report import Text
+    from ...report import Text
 
     facts = {id(each.record): each.judged.facts for each in judgements}
     tables = [{run.label: _training_recipe(run) for run in trainings},
@@ -197,7 +197,7 @@ def _environment(run: Run) -> dict[str, Any]:
 
 
 def _repeat_blocks(runs: Sequence[Run]) -> list[Any]:
-    from ..report import KeyValues, Text
+    from ...report import KeyValues, Text
 
     weights = {f"{run.label}: weights, SHA-256": run.weights for run in runs if run.weights}
     told = Text("Folders are named without their places on the machine of the runs. The same seed, data and device give the same "
@@ -206,9 +206,9 @@ def _repeat_blocks(runs: Sequence[Run]) -> list[Any]:
 
 
 def _citation_blocks(runs: Sequence[Run]) -> list[Any]:
-    from ..report import KeyValues, Text
-    from ..zoo import record_of
-    from ..zoo.references import BY_MODEL, SHARED
+    from ...report import KeyValues, Text
+    from ...zoo import record_of
+    from ...zoo.references import BY_MODEL, SHARED
 
     models = list(dict.fromkeys(run.model for run in runs))
     records = {name: record_of(name) for name in models}

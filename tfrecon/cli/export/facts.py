@@ -48,8 +48,8 @@ class Facts:
 
 def described(arguments: argparse.Namespace, card: dict[str, Any], sha256: str) -> Facts:
     """The facts, from the zoo's record and the weights' card; UsageError for what cannot be exported."""
-    from ..errors import UsageError
-    from ..zoo import record_of
+    from ...errors import UsageError
+    from ...zoo import record_of
 
     record = record_of(arguments.model)
     if record.make is None:
@@ -80,8 +80,8 @@ def card_facts(record: Any, card: dict[str, Any], sha256: str, **more: Any) -> d
 
 
 def _window(card: dict[str, Any]) -> tuple[float, float]:
-    from ..data.ct.window import DEFAULT, parse_window
-    from ..errors import UsageError
+    from ...data.ct.window import DEFAULT, parse_window
+    from ...errors import UsageError
 
     window = parse_window(card.get("window", DEFAULT))
     if window is None:
@@ -90,7 +90,7 @@ def _window(card: dict[str, Any]) -> tuple[float, float]:
 
 
 def _units(arguments: argparse.Namespace, scaling: str) -> str:
-    from ..errors import UsageError
+    from ...errors import UsageError
 
     if arguments.units == "network":
         return "network"
@@ -101,7 +101,7 @@ def _units(arguments: argparse.Namespace, scaling: str) -> str:
 
 
 def _check_size(arguments: argparse.Namespace, record: Any, multiple: int) -> None:
-    from ..errors import UsageError
+    from ...errors import UsageError
 
     if any(n is not None and n <= multiple // 2 for n in arguments.size):
         raise UsageError(f"{record.name} continues images to multiples of {multiple} by mirroring, so they must be larger than "
@@ -122,7 +122,7 @@ def _signature(record: Any, images: bool, units: str, scaling: str, window: Any,
 
 def golden_cases(trainer: Any, arguments: argparse.Namespace, facts: Facts) -> list[Any]:
     """Inputs of several sizes and their answers, from the network as Keras runs it: not its merged form, no graph."""
-    from ..exporting import Case
+    from ...exporting import Case
 
     served, rng = trainer.served(**facts.options("saved_model")), np.random.default_rng(0)
     cases = []
@@ -164,7 +164,7 @@ def _latents(rng: Any, trainer: Any, sides: tuple) -> dict[str, np.ndarray]:
 
 def hashes(out: Path, names: list[str]) -> dict[str, str]:
     """SHA-256 of every file written, by its path below the folder."""
-    from ..weights import sha256_of
+    from ...weights import sha256_of
 
     files = [path for name in [*names, "golden.npz"] for path in sorted([out / name, *(out / name).rglob("*")]) if path.is_file()]
     return {str(path.relative_to(out)): sha256_of(path) for path in files}

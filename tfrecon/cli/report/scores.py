@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .judging import Judged
+from ..judging import Judged
+from ..tasks import baseline_of
 from .portable import without_places
 from .run_folders import Reconstruction, Training, mapping_of, text_of
-from .tasks import baseline_of
 
 _METRICS = ("nmse", "psnr", "ssim")
 _MOST_NAMED = 40
@@ -65,7 +65,7 @@ def group_rows(group: Sequence[Judgement]) -> list[dict[str, Any]]:
 
 def score_blocks(judgements: Sequence[Judgement]) -> list[Any]:
     """Who is worse than doing nothing, and the table or tables."""
-    from ..report import Text, metrics_table_block
+    from ...report import Text, metrics_table_block
 
     blocks: list[Any] = []
     for each in judgements:
@@ -91,7 +91,7 @@ def _definitions(baseline: str) -> str:
 
 def volume_blocks(judgements: Sequence[Judgement]) -> list[Any]:
     """The scores of every volume."""
-    from ..report import volumes_table_block
+    from ...report import volumes_table_block
 
     blocks = []
     for group in groups(judgements):
@@ -105,7 +105,7 @@ def volume_blocks(judgements: Sequence[Judgement]) -> list[Any]:
 
 def picture_blocks(judgements: Sequence[Judgement]) -> list[Any]:
     """Best, median and worst volume of every table, errors below the images."""
-    from ..report import Text
+    from ...report import Text
 
     if not judgements:
         return []
@@ -134,7 +134,7 @@ def _ranked(judgement: Judgement) -> list[str]:
 
 
 def _picture(group: Sequence[Judgement], word: str, name: str) -> Any:
-    from ..report import Picture, errors_below, figure_to_png
+    from ...report import Picture, errors_below, figure_to_png
 
     images: dict[str, np.ndarray] = {}
     for each in group:
@@ -153,7 +153,7 @@ def _picture(group: Sequence[Judgement], word: str, name: str) -> Any:
 
 def panel_blocks(judgements: Sequence[Judgement]) -> list[Any]:
     """The way of one slice from the measurement to the error, of the first run; none without k-space."""
-    from ..report import Picture
+    from ...report import Picture
 
     ranked = _ranked(judgements[0]) if judgements else []
     if not ranked:
@@ -165,7 +165,7 @@ def panel_blocks(judgements: Sequence[Judgement]) -> list[Any]:
 
 def failure_blocks(trainings: Sequence[Training], judgements: Sequence[Judgement]) -> list[Any]:
     """What went wrong or leaves doubts, one paragraph each."""
-    from ..report import Text
+    from ...report import Text
 
     sentences = [s for run in trainings for s in training_failures(run)]
     sentences += [s for each in judgements for s in judged_failures(each)]

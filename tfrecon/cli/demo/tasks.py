@@ -17,19 +17,19 @@ class MaskedDemo:
         self.arguments, self.record, self.out = arguments, record, out
 
     def make(self) -> list[Path]:
-        from ..data import write_demo_volumes
+        from ...data import write_demo_volumes
 
         a = self.arguments
         return write_demo_volumes(self.out / "data", a.volumes, a.slices, a.size, a.seed)
 
     def index(self) -> Any:
-        from ..data import index_volumes
+        from ...data import index_volumes
 
         return index_volumes(self.out / "data", "reconstruction_esc")
 
     def reconstruct(self, model: Any, part: Any) -> Iterable[Any]:
-        from ..data import SliceReader
-        from ..reconstruction import Settings, reconstruct_folder
+        from ...data import SliceReader
+        from ...reconstruction import Settings, reconstruct_folder
 
         settings = Settings(self._masking(), None, self.record.scaling, self.record.channels, self.record.multiple,
                             attributes={"model": self.record.name})
@@ -38,7 +38,7 @@ class MaskedDemo:
 
     def judge(self, part: Any) -> Any:
         """The `judging.Judged` results of a part."""
-        from .judging import Rules, judge
+        from ..judging import Rules, judge
 
         return judge(self.results, self.targets(part), Rules(self._masking()))
 
@@ -50,7 +50,7 @@ class MaskedDemo:
         return self.out / "reconstructions"
 
     def _masking(self) -> Any:
-        from ..data import Masking
+        from ...data import Masking
 
         return Masking(self.arguments.acceleration)
 
@@ -61,19 +61,19 @@ class BlurDemo(MaskedDemo):
     what = "CT-like phantom volumes"
 
     def make(self) -> list[Path]:
-        from ..data import write_demo_ct
+        from ...data import write_demo_ct
 
         a = self.arguments
         return write_demo_ct(self.out / "data", a.volumes, a.slices, a.size, a.seed)
 
     def index(self) -> Any:
-        from ..data.ct import index_images
+        from ...data.ct import index_images
 
         return index_images(self.out / "data", "soft_tissue")
 
     def reconstruct(self, model: Any, part: Any) -> Iterable[Any]:
-        from ..data.ct import Blurring, ImageReader
-        from ..reconstruction import ImageSettings, reconstruct_images
+        from ...data.ct import Blurring, ImageReader
+        from ...reconstruction import ImageSettings, reconstruct_images
 
         multiple = self.record.multiple_for(self.record.presets["small"])
         settings = ImageSettings("soft_tissue", self.record.channels, multiple,
@@ -90,13 +90,13 @@ class SuperresDemo(MaskedDemo):
     """Phantom images, reduced by four."""
 
     def index(self) -> Any:
-        from ..data import index_magnitudes
+        from ...data import index_magnitudes
 
         return index_magnitudes(self.out / "data")
 
     def reconstruct(self, model: Any, part: Any) -> Iterable[Any]:
-        from ..data import SliceReader
-        from ..reconstruction import SuperresSettings, enlarge_folder
+        from ...data import SliceReader
+        from ...reconstruction import SuperresSettings, enlarge_folder
 
         settings = SuperresSettings(self.record.scaling, reduce=True, attributes={"model": self.record.name})
         with SliceReader() as reader:
@@ -105,7 +105,7 @@ class SuperresDemo(MaskedDemo):
 
 def demo_of(arguments: argparse.Namespace, out: Path) -> MaskedDemo:
     """The demo of the model's task."""
-    from ..zoo import record_of
+    from ...zoo import record_of
 
     record = record_of(arguments.model)
     return {"masked": MaskedDemo, "blur": BlurDemo, "superres": SuperresDemo}[record.task](arguments, record, out)

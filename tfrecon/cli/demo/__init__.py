@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .demo_tasks import MaskedDemo, demo_of
-from .options import acceleration, add_json, count, positive, print_json, say, seed
-from .runs import WEIGHTS
-from .tasks import Part, task_of
+from ..options import acceleration, add_json, count, positive, print_json, say, seed
+from ..runs import WEIGHTS
+from ..tasks import Part, task_of
+from .tasks import MaskedDemo, demo_of
 
 HELP = "see everything work in about two minutes"
 _MARKER = "demo.json"
@@ -35,9 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data import split
-    from ..files import write_json
-    from ..zoo import check_trainable
+    from ...data import split
+    from ...files import write_json
+    from ...zoo import check_trainable
 
     out = Path(arguments.out)
     began = time.monotonic()
@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_folder(out: Path) -> None:
     """The demo replaces its own results but nobody else's files."""
-    from ..data import check_folder
-    from ..errors import UsageError
+    from ...data import check_folder
+    from ...errors import UsageError
 
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _MARKER).exists())):
         raise UsageError(f"{out} exists and is not a demo of ours. Name another folder with --out.")
@@ -75,8 +75,8 @@ def keep_only(made: Iterable[Path], folder: Path) -> None:
 
 
 def _train(arguments: argparse.Namespace, out: Path, train: Part, validation: Part) -> dict[str, Any]:
-    from .train import configure as train_arguments
-    from .train import train_model
+    from ..train import configure as train_arguments
+    from ..train import train_model
 
     parser = argparse.ArgumentParser()
     train_arguments(parser)
@@ -91,8 +91,8 @@ def _train(arguments: argparse.Namespace, out: Path, train: Part, validation: Pa
 
 
 def _reconstruct(demo: MaskedDemo, validation: Part, trained: dict[str, Any]) -> Any:
-    from ..zoo import create
-    from .process import write_record
+    from ...zoo import create
+    from ..process import write_record
 
     began = time.monotonic()
     model = create(demo.record.name, weights=demo.out / "train" / WEIGHTS)
@@ -104,9 +104,9 @@ def _reconstruct(demo: MaskedDemo, validation: Part, trained: dict[str, Any]) ->
 
 
 def _report(demo: MaskedDemo, judged: Any) -> Path:
-    from .report_page import known_volumes, subtitle_of, write_page
-    from .report_scores import Judgement
-    from .run_folders import read_runs
+    from ..report.page import known_volumes, subtitle_of, write_page
+    from ..report.run_folders import read_runs
+    from ..report.scores import Judgement
 
     arguments, record = demo.arguments, demo.record
     named = (f"--{name.replace('_', '-')} {getattr(arguments, name)}" for name in _REPEATED)
@@ -119,7 +119,7 @@ def _report(demo: MaskedDemo, judged: Any) -> Path:
 
 
 def _finish(arguments: argparse.Namespace, evaluation: Any, report: Path, seconds: float) -> int:
-    from ..report import metrics_table
+    from ...report import metrics_table
 
     below = evaluation.below_baseline()
     rows = evaluation.summary()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import add_json, print_json, say
+from ..options import add_json, print_json, say
 
 HELP = "look at this machine and its speed"
 
@@ -20,8 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from .doctor_checks import findings
-    from .process import load_tensorflow
+    from ..process import load_tensorflow
+    from .checks import findings
 
     load_tensorflow()
     facts, found = findings()
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         _print(facts, found)
     if not arguments.no_speed:
-        from .doctor_speed import advice, measure
+        from .speed import advice, measure
 
         say("measuring (about half a minute) ...")
         speeds = measure(arguments.data)

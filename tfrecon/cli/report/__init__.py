@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .judging import add_rules, judge, rules_of
-from .options import add_json, print_json, say
+from ..judging import add_rules, judge, rules_of
+from ..options import add_json, print_json, say
 from .portable import portable
 from .run_folders import Reconstruction, Run, Training, read_runs
 
@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from .report_page import default_title, subtitle_of, write_page
-    from .report_scores import group_rows, groups
+    from .page import default_title, subtitle_of, write_page
+    from .scores import group_rows, groups
 
     out = Path(arguments.out)
     _check_output(out, arguments)
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_output(out: Path, arguments: argparse.Namespace) -> None:
     """Refuse, before anything is read, a place where the report cannot or should not stand."""
-    from ..data import check_folder
-    from ..errors import UsageError
-    from ..report import images_folder
+    from ...data import check_folder
+    from ...errors import UsageError
+    from ...report import images_folder
 
     if out.suffix.lower() not in _ENDINGS:
         raise UsageError(f"-o takes a file ending in .html or .md, received {out}.")
@@ -78,8 +78,8 @@ def _check_output(out: Path, arguments: argparse.Namespace) -> None:
 
 def _check_together(runs: Sequence[Run], target: str | None) -> None:
     """Refuse runs that cannot be set side by side, or judged."""
-    from ..errors import UsageError
-    from .tasks import baseline_of
+    from ...errors import UsageError
+    from ..tasks import baseline_of
 
     tasks = {baseline_of(each.model): f"{each.label} ({each.model})" for each in runs}
     if len(tasks) > 1:
@@ -95,9 +95,9 @@ def _check_together(runs: Sequence[Run], target: str | None) -> None:
 
 def _judge(runs: Sequence[Run], target: str | None, rules: Any) -> list[Any]:
     """The `Judgement` of every folder of reconstructions."""
-    from ..errors import DataError
-    from .report_page import known_volumes
-    from .report_scores import Judgement
+    from ...errors import DataError
+    from .page import known_volumes
+    from .scores import Judgement
 
     trainings, judgements = [each for each in runs if isinstance(each, Training)], []
     for each in runs:
@@ -113,7 +113,7 @@ def _judge(runs: Sequence[Run], target: str | None, rules: Any) -> list[Any]:
 
 
 def _print(tables: Sequence[Any], out: Path) -> None:
-    from ..report import metrics_table
+    from ...report import metrics_table
 
     for rows in tables:
         print(metrics_table(rows, baseline=rows[0]["name"]) + "\n")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, UsageError
-from ..hdf5 import shown
+from ...errors import DataError, UsageError
+from ...hdf5 import shown
 
 _LIMIT = 2**24  # bytes; a record with the names of ten thousand volumes has one
 _BEST, _BASELINE = "best_val_", "baseline_"
@@ -175,7 +175,7 @@ def _training(folder: Path, label: str, record: dict[str, Any]) -> Training:
 
 def _model(folder: Path, name: Any) -> str:
     """The name, if the zoo knows it."""
-    from ..zoo import list_models
+    from ...zoo import list_models
 
     if name not in list_models():
         raise DataError(f"{shown(folder / 'run.json')} names a model this tfrecon does not know ({shown(text_of(name))}).")
@@ -184,7 +184,7 @@ def _model(folder: Path, name: Any) -> str:
 
 def _older_model(folder: Path) -> str | None:
     """Records of reconstructions did not always name the model; the results do."""
-    from .judging import first_facts
+    from ..judging import first_facts
 
     return (first_facts(folder) or {}).get("model")
 

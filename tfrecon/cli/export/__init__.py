@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..exporting.formats import FORMATS
-from .options import add_json, count, print_json, say
+from ...exporting.formats import FORMATS
+from ..options import add_json, count, print_json, say
 
 HELP = "write a trained network for other programs"
 _TOLERANCE = 1e-4
@@ -49,10 +49,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data import check_folder
-    from ..errors import UsageError
-    from ..weights import read_card, sha256_of
-    from .export_facts import described
+    from ...data import check_folder
+    from ...errors import UsageError
+    from ...weights import read_card, sha256_of
+    from .facts import described
 
     out, card = Path(arguments.output), read_card(arguments.weights)
     arguments.model = arguments.model or card.get("model")
@@ -66,12 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
-    from ..exporting import compare, write, write_golden
-    from ..files import write_json, write_whole
-    from ..report import model_card
-    from ..zoo import create
-    from .export_facts import golden_cases, hashes
-    from .process import load_tensorflow
+    from ...exporting import compare, write, write_golden
+    from ...files import write_json, write_whole
+    from ...report import model_card
+    from ...zoo import create
+    from ..process import load_tensorflow
+    from .facts import golden_cases, hashes
 
     load_tensorflow()
     trainer = create(arguments.model, weights=arguments.weights, preset=arguments.preset)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..downloads import cache_folder
-from ..errors import ResourceError
-from .process import PACKAGES, version_of
+from ...downloads import cache_folder
+from ...errors import ResourceError
+from ..process import PACKAGES, version_of
 
 _GIB = 2**30
 _EXTRAS = ("kagglehub", "huggingface_hub", "pydicom", "nibabel", "torch", "sigpy", "tf2onnx", "onnxruntime", "tensorboard")
@@ -33,7 +33,7 @@ def findings() -> tuple[dict[str, str], list[Finding]]:
     """(facts by name, what is wrong or worth knowing)."""
     import tensorflow as tf
 
-    from ..data.memory import free_memory
+    from ...data.memory import free_memory
 
     gpus, tpus = (tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
     free, disk = free_memory(), shutil.disk_usage(os.getcwd()).free

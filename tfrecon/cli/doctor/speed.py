@@ -24,7 +24,7 @@ _REMEDIES = {
 
 def measure(data: str | None = None) -> dict[str, float]:
     """Slices per second by stage: reading k-space, its FFT, whole pairs from the pipeline, steps of a small U-Net GAN."""
-    from ..data import index_volumes, write_demo_volumes
+    from ...data import index_volumes, write_demo_volumes
 
     with tempfile.TemporaryDirectory() as folder:
         if data is None:
@@ -54,7 +54,7 @@ def _rate(work: Callable[[], int]) -> float:
 
 
 def _read(index: Any) -> float:
-    from ..data import SliceReader
+    from ...data import SliceReader
 
     with SliceReader() as reader:
         volume = index.volumes[0]
@@ -64,7 +64,7 @@ def _read(index: Any) -> float:
 def _fft(index: Any) -> float:
     import tensorflow as tf
 
-    from ..data import SliceReader
+    from ...data import SliceReader
 
     with SliceReader() as reader:
         kspace = tf.constant(np.stack([reader.kspace(index.volumes[0], i) for i in range(min(4, index.volumes[0].slices))]))
@@ -73,16 +73,16 @@ def _fft(index: Any) -> float:
 
 
 def _pairs(index: Any) -> float:
-    from ..data import create_paired_dataset
+    from ...data import create_paired_dataset
 
     batches = iter(create_paired_dataset(index, batch_size=4, mask_seed=None, target="kspace").repeat())
     return _rate(lambda: len(next(batches)[0].numpy()))
 
 
 def _step(index: Any) -> float:
-    from ..data import create_paired_dataset
-    from ..training import measure_step
-    from ..zoo import create
+    from ...data import create_paired_dataset
+    from ...training import measure_step
+    from ...zoo import create
 
     pairs = create_paired_dataset(index, batch_size=4, mask_seed=None, target="kspace")
     cost = measure_step(create("unet_gan", preset="small"), pairs)
