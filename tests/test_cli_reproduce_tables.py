@@ -89,7 +89,8 @@ def test_what_is_overwritten_cannot_be_resumed(tmp_path):
 
     from tfrecon.cli.reproduce.forms import note
 
-    old = [tmp_path / "networks" / "8x" / name for name in ("run.json", "generator.weights.h5", "checkpoint/state-00001.weights.h5")]
+    names = ("run.json", "generator.weights.h5", "checkpoint/state-00001.weights.h5")
+    old = [tmp_path / "networks" / "8x" / name for name in names]
     for path in old:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
