@@ -83,6 +83,23 @@ def _resumes_and_refuses(name, out, table, capsys, monkeypatch):
     assert (out / "table.md").read_text() == table and again.out.strip() == table.strip()
 
 
+def test_what_is_overwritten_cannot_be_resumed(tmp_path):
+    """An overwriting run that is stopped before its second network must not go on with the former run's."""
+    from argparse import Namespace
+
+    from tfrecon.cli.reproduce.forms import note
+
+    names = ("run.json", "generator.weights.h5", "checkpoint/state-00001.weights.h5")
+    old = [tmp_path / "networks" / "8x" / name for name in names]
+    for path in old:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    note(tmp_path, Namespace(resume=True, out=str(tmp_path)))
+    assert all(path.exists() for path in old)
+    note(tmp_path, Namespace(resume=False, out=str(tmp_path)))
+    assert not any(path.exists() for path in old)
+
+
 @pytest.mark.parametrize("name", ["deblurgan-mri", "unet-gan", "srrescycgan", "ct-deblur", "flow-vs-dbp"])
 def test_help_and_folders_of_others(capsys, tmp_path, name):
     shown = call(capsys, "reproduce", name, "--help")

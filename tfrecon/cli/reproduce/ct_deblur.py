@@ -1,7 +1,7 @@
 """Deblurring of motion-blurred CT (seed 003): its table of SSIM and PSNR with Pix2Pix, DeblurGAN and its own DeblurGAN.
 
 The source's own differs from DeblurGAN in the content loss, whose distance is L1 instead of the mean square. Small form, without
---data: CT-like phantoms blurred by 12 pixels, preset `small`, 12 epochs. Full form: sharp CT, preset `recommended`, 5 epochs
+--data: CT-like phantoms blurred by 12 pixels, preset `small`, 8 epochs. Full form: sharp CT, preset `recommended`, 5 epochs
 as the source's. Content losses are perceptual; under preset `small` they are taken on the pixels unless --vgg-weights are given.
 """
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .networks import network, train_arguments
     from .sheet import SMALL, Sheet, finish, pictures
 
-    settle(arguments, {"preset": "small", "epochs": 12, "blur_length": 12.0},
+    settle(arguments, {"preset": "small", "epochs": 8, "blur_length": 12.0},
            {"preset": "recommended", "epochs": 5, "blur_length": BLUR_LENGTH})
     for chosen in _networks(arguments).values():
         check_trainable(chosen["model"], arguments.preset)

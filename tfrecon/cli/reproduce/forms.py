@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..options import count, say
-from ..runs import FREE_BUT_EPOCHS, RECORD, SETTINGS, begin_run, check_out, check_same_data, check_settings
+from ..runs import FREE_BUT_EPOCHS, RECORD, SETTINGS, WEIGHTS, begin_run, check_out, check_same_data, check_settings
 from ..tasks import Part, Task
 
 NETWORKS = "networks"  # below --out: a folder for each network, as `train` leaves it
@@ -124,8 +124,9 @@ def check_place(arguments: argparse.Namespace) -> Path:
 def note(out: Path, arguments: argparse.Namespace, digest: str = "") -> None:
     """Remove what a former comparison left, unless it is to be resumed, and note the settings of this one."""
     if not arguments.resume:
-        for record in out.glob(f"{NETWORKS}/**/{RECORD}"):  # what says that a network is finished
-            record.unlink()
+        for name in (RECORD, WEIGHTS, "checkpoint/state-*.weights.h5"):  # what a later --resume would take for its own
+            for old in out.glob(f"{NETWORKS}/**/{name}"):
+                old.unlink()
     begin_run(out, arguments, FREE_BUT_EPOCHS, digest)
 
 

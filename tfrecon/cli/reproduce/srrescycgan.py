@@ -1,7 +1,7 @@
 """SRResCycGAN for four times the size (seed 002): the table that was never made.
 
 A generator trained by the content loss alone, and the full GAN that goes on from it; with --from-scratch the GAN begins anew, as
-the source's. Small form, without --data: phantoms, preset `small`, 8 epochs. Full form: magnitude images, preset `recommended`,
+the source's. Small form, without --data: phantoms, preset `small`, 6 epochs. Full form: magnitude images, preset `recommended`,
 10 epochs as the source's. Under preset `small` there is no perceptual loss unless --vgg-weights are given.
 """
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .networks import network, train_arguments
     from .sheet import FASTMRI, SMALL, Sheet, finish, pictures
 
-    settle(arguments, {"preset": "small", "epochs": 8}, {"preset": "recommended", "epochs": 10})
+    settle(arguments, {"preset": "small", "epochs": 6}, {"preset": "recommended", "epochs": 10})
     networks = _networks(arguments)
     task = task_of(train_arguments(arguments, arguments.out, **networks["SRResCycGAN"]))
     parts = begin(arguments, task, lambda index: parts_of(arguments, task, index))
