@@ -56,6 +56,13 @@ def files(tmp_path):
     return tmp_path
 
 
+def test_nobody_is_judged_whom_the_networks_learn_from(capsys, files):
+    """Row 76."""
+    both = call(capsys, "reproduce", "flow-vs-dbp", "--train", files / "val", "--data", files / "val", "--flow",
+                files / "flow.weights.h5", "--out", files / "out")
+    assert both.code == 3 and "both --data and --train" in both.err
+
+
 def test_one_table_and_one_figure(capsys, files):
     words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--flow", files / "flow.weights.h5", "--pictures", "2",
              "--steps", "2", "--epochs", "1", "--flow-rate", "0.05")

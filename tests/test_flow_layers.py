@@ -136,6 +136,10 @@ def test_prepared_saved_and_compiled_flows_are_the_same(tame, tmp_path):
     prepared = tame.prepared()
     np.testing.assert_allclose(prepared.inverse(z)[0], x, atol=1e-12)
     np.testing.assert_allclose(prepared.log_prob(x), tame.log_prob(x), rtol=1e-12)
+    np.testing.assert_allclose(prepared.sample(2, 0.7, seed=3), tame.sample(2, 0.7, seed=3), atol=1e-12)
+    for temperature in (-1, np.nan):
+        with pytest.raises(UsageError, match="temperature"):
+            tame.sample(1, temperature)
     np.testing.assert_allclose(tf.function(tame.inverse, jit_compile=True)(z)[0], x, atol=1e-9)
     tame.save(tmp_path / "flow.keras")
     loaded = keras.models.load_model(tmp_path / "flow.keras")

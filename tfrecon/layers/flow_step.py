@@ -38,7 +38,7 @@ class FlowStep(FlowLayer):
             layer.built = True
 
     def forward(self, x: Any, training: bool | None = None, channel_map: Map | None = None) -> tuple[Any, Any]:
-        if training:
+        if training and self.trainable:
             self.actnorm.start(x)
         x, first = apply_map(x, *(channel_map or self.channel_map()))
         x, second = self.coupling.forward(x, training)

@@ -184,9 +184,8 @@ class SplineFlow(keras.Model):
         return log + log_normal(z)
 
     def sample(self, n: int, temperature: float = 1.0, seed: int | None = None) -> Any:
-        """Images (n, H, W, C) of latents drawn from a normal distribution with standard deviation `temperature`."""
-        check_counts(n=n)
-        return self.inverse(temperature * keras.random.normal((n, self.latent_size), seed=seed, dtype=self.variable_dtype))[0]
+        """Images (n, H, W, C) of latents drawn from a normal distribution with standard deviation `temperature`, at least 0."""
+        return self.inverse(_drawn(self, n, temperature, seed))[0]
 
     def prepared(self) -> PreparedFlow:
         """The flow with the weights of now, its products and triangular inverses computed once: for many calls."""
@@ -225,6 +224,17 @@ class PreparedFlow:
         """See `SplineFlow.log_prob`."""
         z, log = self.forward(x)
         return log + log_normal(z)
+
+    def sample(self, n: int, temperature: float = 1.0, seed: int | None = None) -> Any:
+        """See `SplineFlow.sample`."""
+        return self.inverse(_drawn(self.flow, n, temperature, seed))[0]
+
+
+def _drawn(flow: SplineFlow, n: int, temperature: float, seed: int | None) -> Any:
+    check_counts(n=n)
+    if not 0 <= temperature < float("inf"):
+        raise UsageError(f"The temperature must be a number of at least 0, received {temperature!r}.")
+    return temperature * keras.random.normal((n, flow.latent_size), seed=seed, dtype=flow.variable_dtype)
 
 
 def log_normal(z: Any) -> Any:

@@ -85,11 +85,25 @@ def _full(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     from ...zoo import create
 
     out = check_place(arguments)
+    _check_people(arguments)
     flow = create(MODEL, weights=arguments.flow).flow
     problem = _problem(arguments, arguments.data, flow, arguments.pictures, 0)
     training = _problem(arguments, arguments.train, flow, arguments.train_pictures, 10_000)
     note(out, arguments)
     return flow, problem, training, "--data is judged, --train trained on; who the flow learned from is in its own run's record"
+
+
+def _check_people(arguments: argparse.Namespace) -> None:
+    """DataError where somebody is judged whom the networks learn from; the knee set does not say who is who."""
+    from ...data import index_magnitudes
+    from ...errors import DataError
+
+    if _is_knee_set(arguments.data) or _is_knee_set(arguments.train):
+        return
+    judged, training = ({v.patient for v in index_magnitudes(path).volumes} for path in (arguments.data, arguments.train))
+    if judged & training:
+        raise DataError(f"{len(judged & training)} people are in both --data and --train, which inflates every score. Give "
+                        "--train volumes of other people.")
 
 
 def _small(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
