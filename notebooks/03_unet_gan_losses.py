@@ -34,7 +34,7 @@ WORK = Path(os.environ.get("TFRECON_WORK", "unet_gan_losses"))
 DATA = os.environ.get("TFRECON_DATA", "")  # your own: a folder, or kaggle://owner/dataset
 if not DATA:
     DATA = WORK / "data"
-    tfrecon.data.write_demo_volumes(DATA, volumes=4 if FAST else 8, slices=2 if FAST else 4, size=64 if FAST else 96)
+    tfrecon.data.write_demo_volumes(DATA, volumes=4 if FAST else 8, slices=2 if FAST else 6, size=64 if FAST else 96)
 index = tfrecon.data.index_volumes(DATA, "reconstruction_esc")
 MASKING = Masking(4)  # the original's 8x leaves too little of small phantoms
 
@@ -104,7 +104,7 @@ def fold_pairs():
 
 
 def small_gan(**options):
-    model = tfrecon.create("unet_gan", **options, width=WIDTH, learning_rate=1e-3)  # 2e-4 in the original: too slow for minutes
+    model = tfrecon.create("unet_gan", **options, width=WIDTH)
     model.run_eagerly = FAST  # two steps are not worth a graph
     return model
 
@@ -125,14 +125,16 @@ print(f"zero-filled: {baseline:.3f}")
 tfrecon.report.comparison(series, ylabel="SSIM", baseline=baseline)
 
 # %% [markdown]
-# After so few epochs every line is low; what counts is which one rises. Asked only for a realistic image, the generator need not
-# make this patient's, and the dashed line, what doing nothing scores, stays out of reach. The term that compares with the
-# target gets there (below, with more epochs).
+# The original's winner, `kldiv`, is the one that falls, with any optimiser: its discriminator never learns from a
+# generated image. The others rise, and all of them stay below the dashed line, which nothing has to be trained for: asked only
+# for a realistic image, a generator need not make this patient's. The term that compares with the target is what takes a
+# network above the line (below, wider and with more epochs).
 
 # %%
 last = {name: float(scores[:, -1].mean()) for name, scores in series.items()}
-adversarial = [value for name, value in last.items() if not name.startswith(("ssim", "bce + 100"))]
-assert FAST or max(adversarial) < last["bce + 100 l1, adam"]
+adversarial = {name: value for name, value in last.items() if not name.startswith(("ssim", "bce + 100"))}
+assert FAST or max(adversarial.values()) < baseline
+assert FAST or max(value for name, value in last.items() if name.startswith("kldiv")) < last["bce, adam"]
 
 # %% [markdown]
 # ## Train the one with the reconstruction term, and judge it
@@ -144,7 +146,7 @@ test = create_paired_dataset(test_part, batch_size=4, metadata=True)
 keras.utils.set_random_seed(0)
 model = tfrecon.create("unet_gan", preset="small", width=2 if FAST else 16)
 model.run_eagerly = FAST
-history = model.fit(train, validation_data=test, epochs=1 if FAST else 18, verbose=0 if FAST else 2)
+history = model.fit(train, validation_data=test, epochs=1 if FAST else 12, verbose=0 if FAST else 2)
 
 # %%
 tfrecon.report.curves(history.history)
