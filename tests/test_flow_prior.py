@@ -126,6 +126,8 @@ def test_l1_norm_and_coil_sum_are_what_they_say(problem):
     ({"norm": "l0"}, "l2, l1"), ({"first": "ones"}, "random, zero_filled"),
     ({"steps": 0}, "at least 1"), ({"starts": 1.5}, "whole number"),
     ({"norm_weight": -1.0}, "at least 0"), ({"learning_rate": 0.0}, "above 0"), ({"tolerance": float("nan")}, "finite"),
+    ({"learning_rate": "1e-2"}, "above 0"), ({"norm_weight": None}, "at least 0"), ({"seed": -1}, "seed"),
+    ({"centered": "no"}, "True or False"),
 ])
 def test_settings_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):
@@ -155,3 +157,48 @@ def test_latents_of_another_size_and_double_precision(problem):
     wide = {"kspace": inputs["kspace"].astype("complex128"), "sens_maps": inputs["sens_maps"].astype("complex128"),
             "mask": inputs["mask"].astype("float64")}
     assert solve_with_flow(wide, exact, FlowPriorSettings(steps=1)).image.dtype == np.float64
+
+
+def test_double_precision_lists_and_unmeasured_samples_are_no_matter(problem):
+    """NumPy's FFT gives complex128; k-space beside its mask may be full, or hold NaN where nothing was measured."""
+    network, truth, inputs = problem
+    settings = FlowPriorSettings(**GENTLE, steps=60, tolerance=0.9)
+    plain = solve_with_flow(inputs, network, settings)
+    full = Sense(inputs["sens_maps"], np.ones_like(inputs["mask"])).forward(truth.astype("complex64")).numpy()
+    spoiled = np.where(inputs["mask"][:, None] > 0, inputs["kspace"], np.nan)
+    for change in ({"kspace": inputs["kspace"].astype("complex128")}, {"mask": inputs["mask"].astype(bool).tolist()},
+                   {"sens_maps": inputs["sens_maps"].astype("complex128")}, {"kspace": full}, {"kspace": spoiled}):
+        other = solve_with_flow({**inputs, **change}, network, settings)
+        np.testing.assert_allclose(other.image, plain.image, atol=1e-4)
+        assert len(other.objectives) == len(plain.objectives)
+
+
+def test_a_start_that_diverged_does_not_keep_the_others_searching(problem):
+    network, _, inputs = problem
+    good, lost = np.zeros((1, 64), "float32"), np.full((1, 64), np.nan, "float32")
+    settings = FlowPriorSettings(**GENTLE, steps=60, starts=2, tolerance=0.9)
+    result = solve_with_flow(inputs, network, settings, np.concatenate([lost, good, good, lost]))
+    assert 10 < len(result.objectives) < 60
+
+
+@pytest.mark.parametrize("change, error, message", [
+    ({"mask": lambda m: m * [[[1]], [[0]]]}, DataError, r"pictures \[1\] have a mask"),
+    ({"mask": lambda m: m / 2}, DataError, "not of zeros and ones"),
+    ({"sens_maps": lambda s: s * 0}, DataError, r"pictures \[0, 1\] have coil maps that are all zeros"),
+    ({"sens_maps": lambda s: s * np.nan}, DataError, "coil maps that are not finite"),
+    ({"kspace": lambda k: k * np.nan}, DataError, "measured samples that are not finite"),
+    ({"kspace": lambda k: k.real}, UsageError, "must be complex"),
+    ({name: (lambda x: x[:0]) for name in ("kspace", "sens_maps", "mask")}, UsageError, "at least one picture"),
+])
+def test_inputs_that_mean_nothing_are_refused(problem, change, error, message):
+    """Rows 15, 19, 29, 30, 37 and 71: each gave a picture or a trace of TensorFlow's."""
+    network, _, inputs = problem
+    with pytest.raises(error, match=message):
+        solve_with_flow({**inputs, **{name: make(inputs[name]) for name, make in change.items()}}, network)
+
+
+def test_a_trainer_is_told_from_its_flow(problem):
+    from tfrecon.training import SplineFlowTrainer
+
+    with pytest.raises(UsageError, match=r"a trainer has it as \.flow"):
+        solve_with_flow(problem[2], SplineFlowTrainer(problem[0]))

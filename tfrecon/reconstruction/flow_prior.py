@@ -34,7 +34,7 @@ class FlowPriorSettings:
         starts: so many latents to start from for every picture, of which the one with the smallest objective is kept.
         first: "random", drawn, as the seed's; "zero_filled": those of the zero-filled picture, from which far fewer steps lead
             to a picture that fits (further starts of a picture are drawn).
-        tolerance: stop once no picture's objective has fallen by more than this share of it in 10 steps; 0: never.
+        tolerance: stop once no picture's best objective has fallen by more than this share of it in 10 steps; 0: never.
         centered: see `physics.operators.Fourier`; False is the seed's.
         seed: of the random latents.
         jit_compile: XLA for the step.
@@ -59,14 +59,23 @@ class FlowPriorSettings:
         if self.first not in STARTS:
             raise UsageError(f"The first start must be one of {', '.join(STARTS)}, received {self.first!r}.")
         for name in ("norm_weight", "log_prob_weight", "tolerance"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
                 raise UsageError(f"{name} must be a finite number of at least 0, received {getattr(self, name)!r}.")
-        if not 0 < self.learning_rate < math.inf:
+        if not (_is_number(self.learning_rate) and 0 < self.learning_rate < math.inf):
             raise UsageError(f"The learning rate must be a finite number above 0, received {self.learning_rate!r}.")
         for name in ("steps", "starts"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} must be a whole number of at least 1, received {value!r}.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise UsageError(f"The seed must be a whole number of at least 0, received {self.seed!r}.")
+        for name in ("mean_over_coils", "centered", "jit_compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} must be True or False, received {getattr(self, name)!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 PENALTIES = {
@@ -102,26 +111,31 @@ def solve_with_flow(
 
     Args:
         inputs: "kspace" complex (N, coils, H, W), "sens_maps" of the same shape, "mask" (N, H, W), on the scale on which the
-            true pictures lie in [0, 1]. The phase of an image belongs into its maps: G(z) is real.
+            true pictures lie in [0, 1]; samples outside the mask do not count. The phase of an image belongs into its maps:
+            G(z) is real. Computed in the flow's precision.
         flow: a trained `models.SplineFlow` of images (H, W, 1), or what it has `prepared`: `inverse` (`forward` too, to start
-            from the zero-filled pictures), and for its size `latent_size`, `num_bits`.
+            from the zero-filled pictures), `image_shape`, `latent_size`, `num_bits`.
         settings: None: the seed's, with a centred transform.
         latents: (N starts, D) to start from, the starts of a picture one behind the other; None: as `first` says.
         progress: called after every step with its number and the objectives (N starts,) before it.
 
     Raises:
-        DataError: all starts of a picture ended in numbers that are not finite. UsageError: the flow's images have another
-            size, or the inputs do not fit together.
+        DataError: measured samples or coil maps are not finite, maps are zero, a mask is not of zeros and ones or is all
+            zeros; all starts of a picture ended in numbers that are not finite.
+        UsageError: the flow's images have another size, or the inputs do not fit together.
 
     Departures: the log-density of G(z) comes from the log-determinant of G itself, which saves the way back through the flow.
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e cell 11 `SplineDenoiser`; Whang et al. (2021) for the density.
     """
     settings = settings or FlowPriorSettings()
+    if not hasattr(flow, "image_shape"):
+        raise UsageError(f"Expected a flow or what it has prepared, received {type(flow).__name__}; a trainer has it as .flow.")
     prepared = flow.prepared() if hasattr(flow, "prepared") else flow
-    count, size = _check(inputs, prepared)
+    inputs = _checked(inputs, prepared)
+    count, size = len(inputs["kspace"]), prepared.image_shape[0] * prepared.image_shape[1]
     if latents is None:
         latents = _drawn(inputs, prepared, settings, count, size)
-    repeated = {name: np.repeat(np.asarray(x), settings.starts, axis=0) for name, x in inputs.items()}
+    repeated = {name: np.repeat(x, settings.starts, axis=0) for name, x in inputs.items()}
     objective = _objective(repeated, prepared, settings)
     z = _first(latents, count * settings.starts, size, repeated["kspace"].dtype)
     step = tf.function(_adam_step(objective, settings.learning_rate), jit_compile=settings.jit_compile)
@@ -131,7 +145,7 @@ def solve_with_flow(
         history.append(value.numpy())
         if progress:
             progress(number, history[-1])
-        if _settled(history, settings.tolerance):
+        if _settled(history, settings.tolerance, count):
             break
     return _best(np.stack(history), np.asarray(z), np.asarray(objective(z)[0]), prepared, count)
 
@@ -196,11 +210,14 @@ def _first(latents: Any, count: int, size: int, dtype: Any) -> tf.Tensor:
     return tf.constant(latents)
 
 
-def _settled(history: list[np.ndarray], tolerance: float) -> bool:
+def _settled(history: list[np.ndarray], tolerance: float, count: int) -> bool:
+    """Whether the best start of no picture gets better; one that has diverged is none of them."""
     if not tolerance or len(history) <= _PATIENCE:
         return False
-    before, now = history[-1 - _PATIENCE], history[-1]
-    return bool(np.all(before - now <= tolerance * np.abs(before)))
+    ends = (np.where(np.isfinite(values), values, np.inf) for values in (history[-1 - _PATIENCE], history[-1]))
+    before, now = (values.reshape(count, -1).min(axis=1) for values in ends)
+    found = np.isfinite(before) & np.isfinite(now)
+    return bool(np.all(before[found] - now[found] <= tolerance * np.abs(before[found])))
 
 
 def _best(history: np.ndarray, latents: np.ndarray, last: np.ndarray, flow: Any, count: int) -> FlowPriorResult:
@@ -216,17 +233,36 @@ def _best(history: np.ndarray, latents: np.ndarray, last: np.ndarray, flow: Any,
     return FlowPriorResult(image, latents[chosen], history)
 
 
-def _check(inputs: Mapping[str, Any], flow: Any) -> tuple[int, int]:
-    """(number of pictures, values of a latent)."""
+def _checked(inputs: Mapping[str, Any], flow: Any) -> dict[str, np.ndarray]:
+    """The inputs in the flow's precision, the k-space 0 where the mask is."""
     missing = {"kspace", "sens_maps", "mask"} - set(inputs)
     if missing:
         raise UsageError(f"The inverse problem takes kspace, sens_maps and mask by name; missing: {sorted(missing)}.")
-    kspace, maps, mask = (np.shape(inputs[name]) for name in ("kspace", "sens_maps", "mask"))
-    height, width, channels = flow.image_shape
-    if len(kspace) != 4 or kspace[2:] != (height, width) or channels != 1:
-        raise UsageError(f"This flow makes pictures {flow.image_shape} of one channel, the k-space is {kspace}, expected "
-                         "(N, coils, H, W). Build a flow of the pictures' size.")
+    kspace, maps, mask = (np.asarray(inputs[name]) for name in ("kspace", "sens_maps", "mask"))
+    _check_shapes(kspace.shape, maps.shape, mask.shape, flow.image_shape)
+    if not np.iscomplexobj(kspace):
+        raise UsageError(f"The k-space must be complex, received {kspace.dtype}.")
+    per_picture = (1, 2, 3)
+    _refuse(~np.isin(mask, (0, 1)).all((1, 2)) | ~mask.any((1, 2)), "a mask that is all zeros, or not of zeros and ones")
+    kspace = np.where(mask[:, None] != 0, kspace, 0)
+    _refuse(~np.isfinite(kspace).all(per_picture), "measured samples that are not finite")
+    _refuse(~np.isfinite(maps).all(per_picture), "coil maps that are not finite")
+    _refuse(~maps.any(per_picture), "coil maps that are all zeros")
+    real = np.dtype(getattr(getattr(flow, "flow", flow), "variable_dtype", "float32"))
+    number = np.result_type(real, np.complex64)
+    return {"kspace": kspace.astype(number), "sens_maps": maps.astype(number), "mask": mask.astype(real)}
+
+
+def _refuse(wrong: np.ndarray, what: str) -> None:
+    if wrong.any():
+        raise DataError(f"the pictures {np.flatnonzero(wrong)[:10].tolist()} have {what}; leave them out or correct them")
+
+
+def _check_shapes(kspace: tuple, maps: tuple, mask: tuple, image_shape: tuple) -> None:
+    height, width, channels = image_shape
+    if len(kspace) != 4 or kspace[2:] != (height, width) or channels != 1 or not kspace[0]:
+        raise UsageError(f"This flow makes pictures {image_shape} of one channel, the k-space is {kspace}, expected "
+                         "(N, coils, H, W) with at least one picture. Build a flow of the pictures' size.")
     if maps != kspace or mask != (kspace[0], *kspace[2:]):
         raise UsageError(f"Expected coil maps like the k-space {kspace} and a mask {(kspace[0], *kspace[2:])}, received {maps} "
                          f"and {mask}.")
-    return kspace[0], height * width
