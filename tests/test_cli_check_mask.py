@@ -8,6 +8,7 @@ import pytest
 from cli_tools import call, disc, fingerprint, volume
 from ct_tools import png
 
+from tfrecon.data.prior import evenly
 from tfrecon.physics import fft2c
 from tfrecon.physics.masks import random_mask
 
@@ -17,6 +18,14 @@ def data(tmp_path):
     for seed, name in enumerate("ab"):
         volume(tmp_path / "data" / f"{name}.h5", {"patient_id": "SECRET"}, images=disc(3, 36, 32, seed))
     return tmp_path / "data"
+
+
+@pytest.mark.parametrize("count, wanted, expected", [
+    (15, 8, [0, 1, 3, 5, 7, 9, 11, 13]), (3, 8, [0, 1, 2]), (4, None, [0, 1, 2, 3]), (0, 4, []),
+])
+def test_slices_are_chosen_all_over_a_volume(count, wanted, expected):
+    """For adaptation and comparisons; not the first ones alone."""
+    assert evenly(count, wanted) == expected
 
 
 def test_sound_files_pass(capsys, data):

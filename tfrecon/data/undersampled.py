@@ -56,8 +56,10 @@ def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, pat
         for i, k in enumerate(kspace):
             stored[i] = k * mask
         file["mask"] = mask
-        for key in set(_MAPS) & set(volume.extra_keys):
-            file[key] = np.stack([reader.coil_maps(volume, key, i) for i in range(volume.slices)])
+        for key in set(_MAPS) & set(volume.extra_keys if volume.coils else ()):
+            maps = file.create_dataset(key, stored.shape, np.complex64)
+            for i in range(volume.slices):
+                maps[i] = reader.coil_maps(volume, key, i)
         file.attrs.update({"patient_id": patient, "image_height": height, "image_width": width,
                            "sampled_fraction": float(mask.mean()),
                            **{f"mask_{name}": str(value) for name, value in masking.as_attributes().items()}})
