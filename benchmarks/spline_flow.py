@@ -4,7 +4,8 @@
 
 A flow of four levels for 80x64 pictures. "Layer by layer, eager" calls tfrecon's own layers one after the other without a
 graph, activation norm, 1x1 convolution and triangular inverses each by itself; PyTorch is the same flow in its usual form
-(`torch_flow.py`), eager as the original. The gradient step is one of the search for latents, eight coils: all pictures in one
+(`torch_flow.py`), eager as the original, which also computes the gradients of the weights that its search does not use;
+"weights frozen" does not. The gradient step is one of the search for latents, eight coils: all pictures in one
 batch, or one after the other as the original. All alternatives take turns; both sides have the allocator told to keep memory.
 """
 
@@ -30,7 +31,7 @@ from workers import (
 )
 
 SHAPE, COILS = (80, 64), 8
-VARIANTS = ("tfrecon", "tfrecon, XLA", "layer by layer, eager", "PyTorch, eager")
+VARIANTS = ("tfrecon", "tfrecon, XLA", "layer by layer, eager", "PyTorch, eager", "PyTorch, eager, weights frozen")
 PARTS = ("log_prob", "inverse", "gradient, one batch", "gradient, one by one")
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     for part in PARTS:
         workers = [Worker(__file__, name, f"--part={part}", *options,
                           environment=MALLOC_ENVIRONMENT | (PASSIVE_WAITING if "PyTorch" in name else {}))
-                   for name in names if part.startswith("log") or name != "layer by layer, eager" or part == "inverse"]
+                   for name in names if _has(name, part)]
         in_turns(workers, arguments.rounds)
         base = {w.name: median(cpu for cpu, _ in w.samples) for w in workers}
         for worker in workers:
@@ -58,6 +59,12 @@ def main() -> None:
     print(table(["variant", "CPU s, median", "wall s", *(f"CPU / {name}" for name in VARIANTS[2:])], rows))
     if not installed("torch"):
         print(f"\nPyTorch: {TORCH_HINT}")
+
+
+def _has(name: str, part: str) -> bool:
+    """Whether a part is measured in this form."""
+    gradient = part.startswith("gradient")
+    return not (gradient and name == "layer by layer, eager" or not gradient and name.endswith("frozen"))
 
 
 def _prepare(arguments: argparse.Namespace) -> tuple[None, Callable[[], tuple[float, float]]]:
@@ -165,7 +172,7 @@ def _torch(arguments: argparse.Namespace, data: dict[str, np.ndarray]) -> Callab
 
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    flow = Flow(SHAPE, 4, arguments.steps, arguments.hidden).eval()
+    flow = Flow(SHAPE, 4, arguments.steps, arguments.hidden).eval().requires_grad_(arguments.worker != VARIANTS[4])
     x, z = torch.from_numpy(data["x"][..., 0])[:, None], torch.from_numpy(data["z"])
     if arguments.part in ("log_prob", "inverse"):
         def call() -> Any:

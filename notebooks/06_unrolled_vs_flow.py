@@ -145,7 +145,7 @@ for name, found in images.items():
     errors = np.linalg.norm(found - problem.truth, axis=(1, 2)) / np.linalg.norm(problem.truth, axis=(1, 2))
     rows.append({"name": name, "n": len(values), "psnr": float(values.mean()), "psnr_sd": float(values.std(ddof=1)),
                  "nrmse": float(errors.mean()), "nrmse_sd": float(errors.std(ddof=1))})
-print(tfrecon.report.metrics_table(rows, ("psnr", "nrmse"), "zero_filled"))
+print(tfrecon.report.metrics_table(rows, ("psnr", "nrmse"), "zero_filled", "pictures"))
 
 # %%
 tfrecon.report.grid({"truth": problem.truth[:3], **{name: found[:3] for name, found in images.items()}})

@@ -1,5 +1,7 @@
 """`tfrecon reproduce flow-vs-dbp`: the problem, the table with doing nothing first, the knee set, misuse."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from test_pictures import volume
 
 from tfrecon.data import knee_pictures, measured_pictures, prepare_knees
 from tfrecon.errors import DataError
+from tfrecon.physics import fft2c
 from tfrecon.physics.operators import Sense
 from tfrecon.weights import save_weights
 from tfrecon.zoo import create
@@ -36,13 +39,17 @@ def knees(path):
 
 def test_the_knee_set_keeps_its_maps_and_masks(tmp_path):
     knees(tmp_path / "raw.h5")
-    with pytest.raises(DataError, match="prepare the knee set first"):
+    with pytest.raises(DataError, match="prepare the knee set with 4 bits first"):
         knee_pictures(tmp_path / "raw.h5")
     prepare_knees(tmp_path / "raw.h5", tmp_path / "knees.h5", 4, 0.5, [0, 1])
     problem = knee_pictures(tmp_path / "knees.h5")
     with h5py.File(tmp_path / "knees.h5") as file:
-        np.testing.assert_allclose(problem.truth[1], file["imgs"][1], rtol=1e-6)
-        np.testing.assert_allclose(problem.inputs["kspace"][1], file["ksp"][1] * file["masks"][1], rtol=1e-4, atol=1e-5)
+        truth, maps, mask = (file[key][1] for key in ("imgs", "maps", "masks"))
+    np.testing.assert_allclose(problem.truth[1], (truth * 15 + 0.5) / 16, rtol=1e-6)  # a flow makes (level + noise) / 16
+    np.testing.assert_array_equal(problem.inputs["sens_maps"][1], maps.astype("complex64"))
+    np.testing.assert_allclose(problem.inputs["kspace"][1], fft2c(problem.truth[1] * maps) * mask, rtol=1e-4, atol=1e-5)
+    with pytest.raises(DataError, match="8 levels.*with 3 bits"):
+        knee_pictures(tmp_path / "knees.h5", num_bits=3)
     assert [len(knee_pictures(tmp_path / "knees.h5", n).truth) for n in (1, 2, 3)] == [1, 2, 2]
 
 
@@ -63,6 +70,23 @@ def test_nobody_is_judged_whom_the_networks_learn_from(capsys, files):
     assert both.code == 3 and "both --data and --train" in both.err
 
 
+def test_nobody_is_judged_whom_the_flow_learned_from(capsys, files):
+    """Row 76, by the record beside the flow's weights."""
+    sides = {"train": {"val.h5": "patient-01"}, "validation": {}}
+    record = {"card": {"model": "spline_flow"}, "best_epoch": 1, "best_val_bits_per_dim": 3.0, "data": sides}
+    for name, value in (("run", record), ("history", [{"val_bits_per_dim": 3.0}]), ("settings", {})):
+        (files / f"{name}.json").write_text(json.dumps(value))
+    words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--data", files / "val", "--flow", files / "flow.weights.h5",
+             "--out", files / "out", "--steps", 1, "--epochs", 1, "--flow-rate", 0.05)
+    refused = call(capsys, *words)
+    assert refused.code == 3 and "the flow was trained on val.h5" in refused.err and not (files / "out").exists()
+    record["data"] = {"train": {"other.h5": "patient-01"}, "validation": {"val.h5": "patient-02"}}
+    (files / "run.json").write_text(json.dumps(record))
+    result = call(capsys, *words)
+    assert result.code == 0
+    assert "learned from 1 other volumes; 1 of the 1 judged ones were those its epoch was chosen by" in result.out
+
+
 def test_one_table_and_one_figure(capsys, files):
     words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--flow", files / "flow.weights.h5", "--pictures", "2",
              "--steps", "2", "--epochs", "1", "--flow-rate", "0.05")
@@ -75,24 +99,12 @@ def test_one_table_and_one_figure(capsys, files):
     table = (files / "out" / "table.md").read_text()
     assert table.index("zero_filled") < table.index("flow, norm") and "not the pictures of the article" in table
     assert (files / "out" / "figure.png").stat().st_size > 1000 and (files / "out" / "run.json").exists()
-    assert "NRMSE 0.18 (U-Net)" in table
+    assert "NRMSE 0.18 (U-Net)" in table and "over n pictures" in table
     assert "SECONDS" not in table  # another run must give the same table
     for name in ("MoDL", "DBP"):
         assert (files / "out" / "networks" / name / "generator.weights.h5").exists()
         assert "not a medical device" in (files / "out" / "networks" / name / "MODEL_CARD.md").read_text()
     assert call(capsys, *words, "--data", files / "val", "--out", files / "out").code == 2
-
-
-def test_xla_where_it_repays_its_compilation():
-    from argparse import Namespace
-
-    from tfrecon.cli.reproduce.flow_methods import _compiled
-
-    pixels = 15 * 80 * 64
-    assert _compiled(Namespace(jit="auto", steps=100, starts=1), pixels)
-    assert not _compiled(Namespace(jit="auto", steps=2, starts=1), pixels)
-    assert _compiled(Namespace(jit="on", steps=2, starts=1), 64)
-    assert not _compiled(Namespace(jit="off", steps=100, starts=1), pixels)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_splines_inverse_is_the_identity_in_float32():
 
 
 def test_too_many_bins_and_a_network_that_does_not_fit():
-    with pytest.raises(ValueError, match="fewer than 1000 bins"):
+    with pytest.raises(ValueError, match="at most 999 bins"):
         rational_quadratic_spline(np.zeros(1), np.zeros((1, 1000)), np.zeros((1, 1000)), np.zeros((1, 1001)))
     with pytest.raises(ValueError, match="Expected a network from 3 to 33 channels"):
         coupling().build((None, 2, 2, 6))
@@ -154,7 +154,8 @@ def test_prepared_saved_and_compiled_flows_are_the_same(tame, tmp_path):
 @pytest.mark.parametrize("options, message", [
     ({"image_shape": (20, 16, 1)}, "multiples of 8"), ({"image_shape": (16, 16)}, "H, W, C"),
     ({"conditioner": "unet"}, "convnet, residual"), ({"num_bins": 1}, "num_bins"), ({"tail_bound": 0.0}, "above 0"),
-    ({"levels": 0}, "levels"),
+    ({"levels": 0}, "levels"), ({"num_bits": 9}, "from 1 to 8"), ({"num_bins": 1000}, "from 2 to 999"), ({"seed": -5}, "seed"),
+    ({"image_shape": 80}, "H, W, C"), ({"tail_bound": "1"}, "finite number"),
 ])
 def test_options_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):
@@ -166,3 +167,9 @@ def test_images_of_another_size_are_refused(tame):
         tame.forward(np.zeros((2, 8, 8, 1)))
     with pytest.raises(UsageError, match=r"takes \(N, 32\)"):
         tame.inverse(np.zeros((2, 31)))
+    with pytest.raises(UsageError, match="real numbers, received complex64"):
+        tame.log_prob(np.zeros((2, 8, 4, 1), "complex64"))
+    with pytest.raises(ValueError, match="even height and width"):
+        Squeeze()(np.zeros((1, 3, 2, 1), "float32"))
+    with pytest.raises(ValueError, match="multiple of 4"):
+        Squeeze()(np.zeros((1, 2, 2, 6), "float32"), inverse=True)

@@ -127,11 +127,18 @@ def test_l1_norm_and_coil_sum_are_what_they_say(problem):
     ({"steps": 0}, "at least 1"), ({"starts": 1.5}, "whole number"),
     ({"norm_weight": -1.0}, "at least 0"), ({"learning_rate": 0.0}, "above 0"), ({"tolerance": float("nan")}, "finite"),
     ({"learning_rate": "1e-2"}, "above 0"), ({"norm_weight": None}, "at least 0"), ({"seed": -1}, "seed"),
-    ({"centered": "no"}, "True or False"),
+    ({"centered": "no"}, "True or False"), ({"jit_compile": "auto"}, "None, True or False"),
 ])
 def test_settings_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):
         FlowPriorSettings(**options)
+
+
+def test_xla_where_it_repays_its_compilation():
+    pixels = 15 * 80 * 64
+    assert FlowPriorSettings(steps=100).compiled(pixels) and not FlowPriorSettings(steps=2).compiled(pixels)
+    assert FlowPriorSettings(steps=2, jit_compile=True).compiled(64)
+    assert not FlowPriorSettings(steps=100, jit_compile=False).compiled(pixels)
 
 
 @pytest.mark.parametrize("change, message", [

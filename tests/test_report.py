@@ -172,6 +172,12 @@ def test_lower_nmse_is_better_than_the_baseline():
     assert "bad is below" in text and "good is below" not in text
     table = report.metrics_table_block(rows, ["nmse"])
     assert table.flags == {(1, 1): "best", (2, 1): "below"}
+    rounded = report.metrics_table([rows[0], {"name": "same", "nmse": 0.04 * (1 + 1e-9)}], ["nmse"])
+    assert "below" not in rounded, "scores that differ by rounding alone are equal"
+
+
+def test_a_table_says_what_it_counts():
+    assert "over n folds" in report.metrics_table([{"name": "a", "ssim": 0.5, "n": 5}], ["ssim"], counted="folds")
 
 
 def test_markdown_is_a_table_whatever_the_names():

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         from ..report import metrics_table
 
-        print(metrics_table(rows, columns=("ssim",)))
+        print(metrics_table(rows, columns=("ssim",), counted="folds"))
         say(f"figure: {out / 'compare.png'}")
     return 3 if index.skipped else 0
 

@@ -1,10 +1,14 @@
-"""Serialisable Keras layers; every constructor argument round-trips through `get_config`."""
+"""Serialisable Keras layers; every constructor argument round-trips through `get_config`.
+
+All compute on every backend of Keras but `DataConsistency`, whose complex numbers need TensorFlow.
+"""
+
+import keras
 
 from .bilinear import BilinearUpSampling2D
 from .clip import Clip
 from .composed import ExactBorder
 from .coupling import RationalQuadraticCoupling
-from .data_consistency import DataConsistency
 from .depth_to_space import DepthToSpace
 from .fewer_passes import MaximumPReLU, RowwiseInstanceNormalization
 from .flow_linear import ActNorm, CentreLevels, Conv1x1LU, Squeeze
@@ -28,8 +32,13 @@ from .winograd_rows import WinogradRowsConv2D
 __all__ = [
     "ActNorm", "CentreLevels", "Conv1x1LU", "FlowStep", "RationalQuadraticCoupling", "Squeeze",
     "AddShiftedRows", "AlignCornersUpSampling2D", "BatchNormalization", "BilinearUpSampling2D", "ChannelPReLU", "Clip",
-    "DataConsistency", "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "KeepLargest",
+    "DepthToSpace", "ExactBorder", "InstanceNormalization", "InterleavePhases", "KeepLargest",
     "L2BallProjection", "Magnitude", "MaximumPReLU", "OverhangChannels", "PadToMatch", "ReflectionPadding2D",
     "RowwiseInstanceNormalization", "SoftThreshold", "UnusedScalar", "WaveletNoise", "WeightNormConv2D", "WinogradConv2D",
     "WinogradRowsConv2D", "frozen_statistics",
 ]
+
+if keras.backend.backend() == "tensorflow":
+    from .data_consistency import DataConsistency
+
+    __all__ += ["DataConsistency"]

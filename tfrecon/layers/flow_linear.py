@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 _MINIMUM_DIAGONAL = 1e-3
@@ -44,11 +43,15 @@ class Squeeze(FlowLayer):
 
     def forward(self, x: Any, training: bool | None = None) -> tuple[Any, Any]:
         n, h, w, c = ops.shape(x)
+        if any(isinstance(size, int) and size % 2 for size in (h, w)):
+            raise ValueError(f"{self.name} takes images of even height and width, received {tuple(x.shape)}. Crop or pad them.")
         x = ops.reshape(x, (n, h // 2, 2, w // 2, 2, c))
         return ops.reshape(ops.transpose(x, (0, 1, 3, 5, 2, 4)), (n, h // 2, w // 2, 4 * c)), ops.zeros((n,), x.dtype)
 
     def inverse(self, y: Any) -> tuple[Any, Any]:
         n, h, w, c = ops.shape(y)
+        if c % 4:
+            raise ValueError(f"{self.name} takes back a number of channels that is a multiple of 4, received {tuple(y.shape)}.")
         y = ops.reshape(y, (n, h, w, c // 4, 2, 2))
         return ops.reshape(ops.transpose(y, (0, 1, 4, 2, 5, 3)), (n, 2 * h, 2 * w, c // 4)), ops.zeros((n,), y.dtype)
 
@@ -122,7 +125,7 @@ class ActNorm(ChannelMap):
 
     def start(self, x: Any) -> None:
         """Set scale and shift from a batch (N, H, W, C) unless that has happened."""
-        mean, std = _moments(tf.stop_gradient(x))
+        mean, std = _moments(ops.stop_gradient(x))
         for variable, value in ((self.log_scale, -ops.log(std)), (self.shift, -mean / std)):
             variable.assign(ops.where(self.initialized > 0, variable, value))
         self.initialized.assign(1.0)
@@ -183,8 +186,8 @@ class Conv1x1LU(ChannelMap):
 
     def inverse_and_offset(self) -> tuple[Any, Any, Any]:
         lower, upper, log_determinant = self.factors()
-        half = tf.linalg.triangular_solve(lower, tf.eye(self.channels, dtype=lower.dtype), lower=True)
-        inverse = tf.linalg.triangular_solve(upper, half, lower=False)
+        half = ops.solve_triangular(lower, ops.eye(self.channels, dtype=self.variable_dtype), lower=True)
+        inverse = ops.solve_triangular(upper, half, lower=False)
         return ops.matmul(ops.transpose(self._order()), inverse), ops.convert_to_tensor(self.bias), log_determinant
 
     def get_config(self) -> dict[str, Any]:
@@ -217,6 +220,8 @@ def _triangle(entries: Any, size: int, side: int) -> Any:
 
 def _moments(x: Any) -> tuple[Any, Any]:
     """Mean and unbiased standard deviation of every channel over the batches of all replicas."""
+    import tensorflow as tf  # training alone needs it
+
     context = tf.distribute.get_replica_context()
     together = context is not None and context.num_replicas_in_sync > 1
 

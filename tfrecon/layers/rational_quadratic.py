@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 MINIMUM = 1e-3  # of bin widths and heights, as a share of the box, and of slopes
+MOST_BINS = round(1 / MINIMUM) - 1
 
 
 def rational_quadratic_spline(
@@ -80,8 +81,8 @@ def unconstrained_spline(
 def _knots(raw: Any, low: float, high: float) -> Any:
     """(..., K) -> (..., K + 1) from low to high, exactly."""
     count = raw.shape[-1]
-    if MINIMUM * count >= 1.0:
-        raise ValueError(f"Expected fewer than {round(1 / MINIMUM)} bins, received {count}.")
+    if count > MOST_BINS:
+        raise ValueError(f"Expected at most {MOST_BINS} bins, received {count}.")
     shares = MINIMUM + (1.0 - MINIMUM * count) * ops.softmax(raw, axis=-1)
     inner = low + (high - low) * ops.cumsum(shares[..., :-1], axis=-1)
     ends = [ops.full_like(raw[..., :1], value) for value in (low, high)]

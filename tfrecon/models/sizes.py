@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any
 
@@ -17,8 +18,9 @@ def check_sizes(image_shape: tuple, multiple: int, smallest: int) -> None:
         )
 
 
-def check_counts(least: int = 1, **counts: Any) -> None:
-    """UsageError unless all are whole numbers of at least `least`; None, an unknown size, is let through."""
+def check_counts(least: int = 1, most: float = math.inf, **counts: Any) -> None:
+    """UsageError unless all are whole numbers from `least` to `most`; None, an unknown size, is let through."""
+    wanted = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
     for name, value in counts.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
-            raise UsageError(f"Expected {name} to be a whole number of at least {least}, received {value!r}.")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most):
+            raise UsageError(f"Expected {name} to be a whole number {wanted}, received {value!r}.")

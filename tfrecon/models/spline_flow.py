@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from ..errors import UsageError
 from ..layers import CentreLevels, Conv1x1LU, FlowStep, RationalQuadraticCoupling, Squeeze
 from ..layers.flow_linear import apply_map, undo_map
+from ..layers.rational_quadratic import MOST_BINS
 from .conditioners import convnet_conditioner, residual_conditioner
 from .sizes import check_counts
 
@@ -52,7 +53,7 @@ class SplineFlow(keras.Model):
         levels, steps_per_level: 4 and 10 in the seed.
         hidden_channels: of the conditioners.
         num_bins, tail_bound: of the splines, see `layers.RationalQuadraticCoupling`.
-        num_bits: values are 0..2^num_bits.
+        num_bits: 1 to 8; values are 0..2^num_bits.
         multi_scale: give half of the channels away after each level; False: all latents come from the last.
         conditioner: "convnet" or "residual", see `models.conditioners`.
         num_blocks, batch_norm, dropout: of the residual conditioner.
@@ -87,12 +88,13 @@ class SplineFlow(keras.Model):
         super().__init__(autocast=False, **kwargs)
         policy = keras.DTypePolicy(conditioner_dtype) if conditioner_dtype else self.dtype_policy
         self.dtype_policy = keras.DTypePolicy(policy.variable_dtype)  # densities are large sums
-        check_counts(levels=levels, steps_per_level=steps_per_level, hidden_channels=hidden_channels, num_bits=num_bits,
-                     num_blocks=num_blocks)
-        check_counts(2, num_bins=num_bins)
+        check_counts(levels=levels, steps_per_level=steps_per_level, hidden_channels=hidden_channels, num_blocks=num_blocks)
+        check_counts(0, seed=seed)
+        check_counts(2, MOST_BINS, num_bins=num_bins)
+        check_counts(1, 8, num_bits=num_bits)
         if conditioner not in _CONDITIONERS:
             raise UsageError(f"The conditioner must be one of {', '.join(_CONDITIONERS)}, received {conditioner!r}.")
-        if not 0 < tail_bound < float("inf"):
+        if not isinstance(tail_bound, Real) or not 0 < tail_bound < float("inf"):
             raise UsageError(f"tail_bound must be a finite number above 0, received {tail_bound!r}.")
         self.image_shape = _checked_shape(image_shape, levels)
         self._settings = {
@@ -192,7 +194,11 @@ class SplineFlow(keras.Model):
         return PreparedFlow(self)
 
     def _checked(self, x: Any, shape: tuple[int, ...]) -> Any:
-        x = ops.cast(ops.convert_to_tensor(x), self.variable_dtype)
+        x = ops.convert_to_tensor(x)
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if "complex" in dtype:
+            raise UsageError(f"{self.name} takes real numbers, received {dtype}. Give magnitudes.")
+        x = ops.cast(x, self.variable_dtype)
         if tuple(x.shape[1:]) != shape:
             raise UsageError(f"{self.name} takes (N, {', '.join(map(str, shape))}), received {tuple(x.shape)}.")
         return x
@@ -259,7 +265,7 @@ def _policy(policy: Any) -> Iterator[None]:
 
 
 def _fixed(maps: list) -> list:
-    return [tuple(tf.constant(ops.convert_to_numpy(part)) for part in own) for own in maps]
+    return [tuple(ops.convert_to_tensor(ops.convert_to_numpy(part)) for part in own) for own in maps]
 
 
 def _flat(x: Any) -> Any:
@@ -278,7 +284,7 @@ def _level_sizes(image_shape: tuple, levels: int, multi_scale: bool) -> list[tup
 
 
 def _checked_shape(image_shape: tuple, levels: int) -> tuple[int, int, int]:
-    shape = tuple(image_shape)
+    shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else ()
     check_counts(**{f"image_shape[{i}]": n for i, n in enumerate(shape)})
     if len(shape) != 3 or None in shape or any(n % 2**levels for n in shape[:2]):
         raise UsageError(f"Expected image_shape=(H, W, C) with H and W multiples of {2**levels} for {levels} levels, received "

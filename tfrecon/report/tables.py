@@ -1,8 +1,8 @@
 """The table of results in three forms (plain text, Markdown, HTML), with the baseline first and losses against it said.
 
-A row is a dictionary: "name", the metrics, optionally "<metric>_sd" and "n" (number of volumes). What is None or NaN is
-printed as n/a; text, as it is: what a source reports stands beside a result, but is not ranked with it. A method that is worse
-than the baseline in any metric is marked and named in a note.
+A row is a dictionary: "name", the metrics, optionally "<metric>_sd" and "n" (number of volumes, or what `counted` says). What
+is None or NaN is printed as n/a; text, as it is: what a source reports stands beside a result, but is not ranked with it. A
+method that is worse than the baseline in any metric is marked and named in a note.
 """
 
 import math
@@ -17,6 +17,7 @@ DIGITS = {"psnr": 2, "psnr_uint8": 2, "seconds": 2}  # four digits otherwise
 LOWER_IS_BETTER = frozenset({"nmse", "nrmse", "mse", "mae", "l1", "loss", "bits_per_dim"})
 HIGHER_IS_BETTER = frozenset({"psnr", "psnr_uint8", "ssim", "ssim_slice", "ssim_gaussian", "ssim_prediction_range"})
 Row = Mapping[str, object]
+_EQUAL = 1e-6  # relative: scores of one image computed in two ways differ by rounding
 
 
 def _number(value: object) -> float | None:
@@ -61,6 +62,8 @@ def _below(row: Row, reference: Row | None, column: str) -> bool:
     value, base = _number(row.get(column)), _number(reference.get(column))
     if value is None or base is None:
         return False
+    if math.isclose(value, base, rel_tol=_EQUAL):
+        return False
     return value > base if column in LOWER_IS_BETTER else column in HIGHER_IS_BETTER and value < base
 
 
@@ -72,7 +75,7 @@ def _best(rows: Sequence[Row], column: str) -> int | None:
     return (min(values) if column in LOWER_IS_BETTER else max(values))[1]
 
 
-def _notes(rows: Sequence[Row], columns: Sequence[str], reference: Row | None) -> list[str]:
+def _notes(rows: Sequence[Row], columns: Sequence[str], reference: Row | None, counted: str) -> list[str]:
     notes = []
     for row in rows:
         worse = [column.upper() for column in columns if _below(row, reference, column)]
@@ -82,12 +85,12 @@ def _notes(rows: Sequence[Row], columns: Sequence[str], reference: Row | None) -
                   if c in LOWER_IS_BETTER | HIGHER_IS_BETTER]
     notes.append("; ".join(directions) + "." if directions else "")
     if any(f"{column}_sd" in row or row.get("n") is not None for row in rows for column in columns):
-        notes.append("Mean ± standard deviation over n volumes.")
+        notes.append(f"Mean ± standard deviation over n {counted}.")
     return [note for note in notes if note]
 
 
 def metrics_table_block(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
-                        baseline: str = "zero-filled", caption: str = "") -> Table:
+                        baseline: str = "zero-filled", caption: str = "", counted: str = "volumes") -> Table:
     """The results as a `Table` block for `write_html`; the other forms are printed from it.
 
     Args:
@@ -95,9 +98,10 @@ def metrics_table_block(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "
         columns: which metrics, in this order.
         baseline: name of the baseline's row ("zero-filled" also finds "zero_filled"); it is put first.
         caption: printed above the table on a page.
+        counted: what n is the number of.
     """
     ordered, reference = _baseline_first(rows, baseline)
-    counted = any(row.get("n") is not None for row in ordered)
+    with_n = any(row.get("n") is not None for row in ordered)
     flags, cells = {}, []
     best = {column: _best(ordered, column) for column in columns}
     for n, row in enumerate(ordered):
@@ -108,9 +112,9 @@ def metrics_table_block(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "
             line.append(_cell(row, column) + (" !" if below else ""))
             if below or best[column] == n:
                 flags[n, k] = "below" if below else "best"
-        cells.append(line + ([str(row.get("n", "n/a"))] if counted else []))
-    header = ["method", *(column.upper() for column in columns), *(["n"] if counted else [])]
-    return Table(header, cells, caption, _notes(ordered, columns, reference), flags)
+        cells.append(line + ([str(row.get("n", "n/a"))] if with_n else []))
+    header = ["method", *(column.upper() for column in columns), *(["n"] if with_n else [])]
+    return Table(header, cells, caption, _notes(ordered, columns, reference, counted), flags)
 
 
 def volumes_table_block(volumes: Mapping[str, Mapping[str, Row | None]], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
@@ -135,9 +139,9 @@ def volumes_table_block(volumes: Mapping[str, Mapping[str, Row | None]], columns
 
 
 def metrics_table(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
-                  baseline: str = "zero-filled") -> str:
+                  baseline: str = "zero-filled", counted: str = "volumes") -> str:
     """The results as aligned plain text; arguments as in `metrics_table_block`."""
-    table = metrics_table_block(rows, columns, baseline)
+    table = metrics_table_block(rows, columns, baseline, counted=counted)
     lines = [list(map(str, line)) for line in (table.header, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
@@ -146,9 +150,9 @@ def metrics_table(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr",
 
 
 def metrics_markdown(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),
-                     baseline: str = "zero-filled") -> str:
+                     baseline: str = "zero-filled", counted: str = "volumes") -> str:
     """The results as a Markdown table with its notes; arguments as in `metrics_table_block`."""
-    return table_markdown(metrics_table_block(rows, columns, baseline))
+    return table_markdown(metrics_table_block(rows, columns, baseline, counted=counted))
 
 
 def metrics_html(rows: Sequence[Row], columns: Sequence[str] = ("nmse", "psnr", "ssim"),

@@ -13,9 +13,6 @@ from ..options import say
 from ..runs import WEIGHTS
 from .forms import NETWORKS
 
-# From so many pixels times steps on, a search is shorter with XLA, its compilation included: 18 s of a core against 0.04 s less
-# for each step of a picture of 80x64 (flow of preset small).
-_REPAYS = 2_000_000
 UNROLLED = {"MoDL": "modl", "DBP": "deep_basis_pursuit"}
 Method = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -101,15 +98,8 @@ def _with_flow(arguments: argparse.Namespace, flow: Any, penalty: str) -> Method
 
         settings = FlowPriorSettings(**PENALTIES[penalty], learning_rate=arguments.flow_rate, steps=arguments.steps,
                                      starts=arguments.starts, first=arguments.flow_start, seed=arguments.seed,
-                                     jit_compile=_compiled(arguments, inputs["mask"].size))
+                                     jit_compile=None if arguments.jit == "auto" else arguments.jit == "on")
         with tqdm(total=settings.steps, desc=f"flow, {penalty}", disable=None) as bar:
             return np.clip(solve_with_flow(inputs, flow, settings, progress=lambda *_: bar.update()).image, 0, 1)
 
     return solve
-
-
-def _compiled(arguments: argparse.Namespace, pixels: int) -> bool:
-    """Whether XLA is to compile the step of a search over pictures of so many pixels together."""
-    if arguments.jit != "auto":
-        return arguments.jit == "on"
-    return arguments.steps * arguments.starts * pixels >= _REPAYS

@@ -87,10 +87,11 @@ def _full(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     out = check_place(arguments)
     _check_people(arguments)
     flow = create(MODEL, weights=arguments.flow).flow
+    learned = _what_the_flow_learned_from(arguments)
     problem = _problem(arguments, arguments.data, flow, arguments.pictures, 0)
     training = _problem(arguments, arguments.train, flow, arguments.train_pictures, 10_000)
     note(out, arguments)
-    return flow, problem, training, "--data is judged, --train trained on; who the flow learned from is in its own run's record"
+    return flow, problem, training, f"--data is judged, --train trained on; {learned}"
 
 
 def _check_people(arguments: argparse.Namespace) -> None:
@@ -104,6 +105,31 @@ def _check_people(arguments: argparse.Namespace) -> None:
     if judged & training:
         raise DataError(f"{len(judged & training)} people are in both --data and --train, which inflates every score. Give "
                         "--train volumes of other people.")
+
+
+def _what_the_flow_learned_from(arguments: argparse.Namespace) -> str:
+    """A sentence, from the record beside its weights; DataError where volumes are judged that it was trained on."""
+    from ...data import index_magnitudes
+    from ...errors import DataError
+    from ...hdf5 import shown
+    from ..report.run_folders import Training, read_runs
+
+    try:
+        run = read_runs([str(Path(arguments.flow).parent)])[0]
+    except DataError:
+        run = None
+    if not isinstance(run, Training):
+        return "who the flow learned from is not known: there is no record of its training beside its weights"
+    if _is_knee_set(arguments.data):
+        return f"the flow learned from {len(run.side('train'))} volumes"
+    judged = {volume.name for volume in index_magnitudes(arguments.data).volumes}
+    seen = sorted(judged & set(run.side("train")))
+    if seen:
+        raise DataError(f"the flow was trained on {', '.join(map(shown, seen[:5]))}, by name ({len(seen)} of {len(judged)} "
+                        "volumes of --data), which inflates its scores. Judge by volumes it has not seen.")
+    chose = len(judged & set(run.side("validation")))
+    return (f"the flow learned from {len(run.side('train'))} other volumes; {chose} of the {len(judged)} judged ones were those "
+            "its epoch was chosen by")
 
 
 def _small(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
@@ -129,7 +155,7 @@ def _problem(arguments: argparse.Namespace, path: str, flow: Any, wanted: int, o
     from ...data import index_magnitudes, knee_pictures
 
     if _is_knee_set(path):
-        return knee_pictures(path, wanted)
+        return knee_pictures(path, wanted, flow.num_bits)
     return _pictures(arguments, index_magnitudes(path), flow, wanted, offset)
 
 
@@ -177,15 +203,16 @@ def _sheet(arguments: argparse.Namespace, rows: list[dict], problem: Any, traini
     return Sheet(
         "A flow prior against reconstructions that unroll (seed 004)",
         {"One inverse problem": [{**row, "source": _SOURCE.get(row["name"])} for row in rows]}, ("psnr", "nrmse"), "zero_filled",
-        {"metric": "PSNR with data range 1 and NRMSE |x - truth| / |truth|, means over the pictures, which n counts; the flow's "
-         "values are cut to [0, 1]",
+        {"metric": "PSNR with data range 1 and NRMSE |x - truth| / |truth|, means over the pictures; the flow's values are cut "
+         "to [0, 1]",
          "split": split,
          "measurement": f"{problem.source}, seed {arguments.seed}; trained on: {training.source}, seed {arguments.seed + 10_000}",
          "scaling": "pictures on the flow's scale, [0, 1] by the middle of their grey level",
          "unrolled networks": f"preset {arguments.preset}, {arguments.epochs} epochs on the samples alone, without images, seed "
          f"{arguments.seed}",
          "search": f"{arguments.steps} steps at a rate of {arguments.flow_rate:g}, {arguments.starts} starts, the first "
-         f"{arguments.flow_start.replace('_', '-')}, seed {arguments.seed}; seconds of every method: run.json"}, source,
+         f"{arguments.flow_start.replace('_', '-')}, seed {arguments.seed}; seconds of every method: run.json"},
+        source, "pictures",
     )
 
 

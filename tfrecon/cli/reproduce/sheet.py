@@ -27,6 +27,7 @@ class Sheet:
         columns: of all tables, without `source`. baseline: name of the row of doing nothing.
         protocol: what was done, by aspect: metric, split, masks, scaling, training.
         source: sentences on what the source reports, and why the two can or cannot be compared.
+        counted: what the tables' n is the number of.
     """
 
     title: str
@@ -35,13 +36,14 @@ class Sheet:
     baseline: str
     protocol: Mapping[str, str]
     source: Sequence[str]
+    counted: str = "volumes"
 
     def markdown(self) -> str:
         from ...report import metrics_markdown
 
         parts = [f"# {self.title}"]
         for heading, rows in self.tables.items():
-            parts += [f"## {heading}", metrics_markdown(rows, (*self.columns, "source"), self.baseline)]
+            parts += [f"## {heading}", metrics_markdown(rows, (*self.columns, "source"), self.baseline, self.counted)]
         parts += ["## Protocol", "\n".join(f"- {name}: {text}" for name, text in self.protocol.items())]
         parts += ["## The source's figures, and whether they compare", "\n".join(f"- {text}" for text in self.source)]
         return "\n\n".join(parts) + "\n"

@@ -150,7 +150,7 @@ def _sheet(arguments: argparse.Namespace, tables: dict[str, list], parts: list, 
     return Sheet(
         "U-Net GAN (seed 001): losses and optimizers", tables, ("ssim", "ssim_prediction_range"), "zero_filled",
         {"metric": "SSIM (7x7 window) with the target volume's maximum as data range, mean over slices after the last epoch; "
-         "SSIM_PREDICTION_RANGE: with the generated slice's own maximum, the source's call; n counts folds",
+         "SSIM_PREDICTION_RANGE: with the generated slice's own maximum, the source's call",
          "split": f"{len(parts)} folds {leaking if arguments.leaking_folds else 'by patient, with fresh networks'}; "
          f"judged in each: {', '.join(map(str, people))} people, {', '.join(map(str, slices))} slices",
          "masks": f"{arguments.acceleration}x, {masks(arguments)}",
@@ -158,5 +158,5 @@ def _sheet(arguments: argparse.Namespace, tables: dict[str, list], parts: list, 
          "training": f"preset {arguments.preset}, {arguments.epochs} epochs, batches of {arguments.batch_size}, learning rate "
          f"{arguments.learning_rate or 'as published'}, seed {arguments.seed}; the last epoch counts, none is chosen; "
          "networks and cards: networks/LOSS-OPTIMIZER/fold-N"},
-        source,
+        source, "folds",
     )

@@ -20,7 +20,8 @@ class PictureProblem:
     """Pictures and their measurement, all on one scale.
 
     Attributes:
-        truth: float32 (N, H, W) in [0, 1].
+        truth: float32 (N, H, W) in [0, 1], the middles of 2^bits levels: (level + 0.5) / 2^bits, the scale of a flow's
+            G(z) / 2^bits.
         inputs: "kspace", "sens_maps" complex64 (N, coils, H, W), "mask" float32 (N, H, W), as `models.unrolled` take them.
         source: a sentence that says where pictures, maps and masks come from.
     """
@@ -36,8 +37,7 @@ def measured_pictures(
     """Measure pictures with invented coils and masks of single points.
 
     Args:
-        pictures: (N, H, W), 0..255. The truth is the middle of their level, (floor(p / 2^(8 - bits)) + 0.5) / 2^bits: the scale
-            of a flow's G(z) / 2^bits.
+        pictures: (N, H, W), 0..255; their levels are floor(p / 2^(8 - bits)).
         num_bits: levels.
         acceleration: of the variable-density masks, another one for each picture.
         coils: Gaussian sensitivities around the field with a phase each, the same for all pictures.
@@ -53,14 +53,18 @@ def measured_pictures(
     return _measured(truth, maps, masks, source)
 
 
-def knee_pictures(path: Any, wanted: int | None = None) -> PictureProblem:
+def knee_pictures(path: Any, wanted: int | None = None, num_bits: int = 4) -> PictureProblem:
     """The problem in a file of `prepare_knees`: its pictures, maps and masks.
+
+    The file's pictures are level / (2^bits - 1); they come to the middles of their levels and are measured anew there, so that
+    a flow can make them.
 
     Args:
         wanted: so many of them, at even distances; None: all.
+        num_bits: of the flow.
 
     Raises:
-        DataError: imgs, maps or masks are missing, or do not fit together.
+        DataError: imgs, maps or masks are missing, do not fit together, or the pictures do not have 2^num_bits levels.
     """
     with open_hdf5(path) as file, guard(path, "reading the knee set"):
         arrays = [get_dataset(file, key, "an array of the knee set") for key in _KNEE_KEYS]
@@ -68,9 +72,12 @@ def knee_pictures(path: Any, wanted: int | None = None) -> PictureProblem:
         truth, maps, masks = (np.stack([array[i] for i in chosen]) for array in arrays)
     if truth.ndim != 3 or maps.ndim != 4 or maps[:, 0].shape != truth.shape or masks.shape != truth.shape:
         raise DataError(f"{shown(path)}: imgs {truth.shape}, maps {maps.shape} and masks {masks.shape} do not fit together")
-    if np.iscomplexobj(truth) or truth.min() < 0 or truth.max() > 1:
-        raise DataError(f"{shown(path)}: imgs must be real pictures in [0, 1]; prepare the knee set first (data.prepare_knees)")
-    return _measured(truth, maps, masks > 0, f"{len(chosen)} pictures of the knee set")
+    levels = np.rint(truth.real * (2**num_bits - 1))
+    if np.iscomplexobj(truth) or levels.min() < 0 or not np.allclose(levels, truth * (2**num_bits - 1), atol=1e-3) or (
+            levels.max() >= 2**num_bits):
+        raise DataError(f"{shown(path)}: imgs must be real pictures in [0, 1] of {2**num_bits} levels, as many as the flow "
+                        f"makes; prepare the knee set with {num_bits} bits first (data.prepare_knees)")
+    return _measured((levels + 0.5) / 2.0**num_bits, maps, masks > 0, f"{len(chosen)} pictures of the knee set")
 
 
 def evenly(count: int, wanted: int | None) -> list[int]:
