@@ -39,7 +39,7 @@ def knees(path):
 
 def test_the_knee_set_keeps_its_maps_and_masks(tmp_path):
     knees(tmp_path / "raw.h5")
-    with pytest.raises(DataError, match="prepare the knee set with 4 bits first"):
+    with pytest.raises(DataError, match="slice 0: expected a real picture"):
         knee_pictures(tmp_path / "raw.h5")
     prepare_knees(tmp_path / "raw.h5", tmp_path / "knees.h5", 4, 0.5, [0, 1])
     problem = knee_pictures(tmp_path / "knees.h5")
@@ -48,9 +48,37 @@ def test_the_knee_set_keeps_its_maps_and_masks(tmp_path):
     np.testing.assert_allclose(problem.truth[1], (truth * 15 + 0.5) / 16, rtol=1e-6)  # a flow makes (level + noise) / 16
     np.testing.assert_array_equal(problem.inputs["sens_maps"][1], maps.astype("complex64"))
     np.testing.assert_allclose(problem.inputs["kspace"][1], fft2c(problem.truth[1] * maps) * mask, rtol=1e-4, atol=1e-5)
-    with pytest.raises(DataError, match="8 levels.*with 3 bits"):
+    with pytest.raises(DataError, match="slice 0: expected a real picture.*8 levels.*with 3 bits"):
         knee_pictures(tmp_path / "knees.h5", num_bits=3)
     assert [len(knee_pictures(tmp_path / "knees.h5", n).truth) for n in (1, 2, 3)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("key, value, message", [
+    ("maps", np.nan, "slice 1: the picture or its maps hold NaN"), ("maps", 0, "all zeros"), ("imgs", np.nan, "hold NaN"),
+    ("masks", 0, "mask of zeros and ones"), ("masks", 0.3, "mask of zeros and ones"), ("masks", np.nan, "mask of zeros and ones"),
+])
+def test_a_damaged_knee_set_is_refused_before_anything_is_trained(tmp_path, key, value, message):
+    knees(tmp_path / "raw.h5")
+    path = prepare_knees(tmp_path / "raw.h5", tmp_path / "knees.h5", 4, 0.5, [0, 1])
+    with h5py.File(path, "r+") as file:
+        file[key][1] = value
+    with pytest.raises(DataError, match=message):
+        knee_pictures(path)
+
+
+@pytest.mark.parametrize("key, shape", [
+    ("maps", (1, 3, 16, 16)), ("masks", (2, 16, 8)), ("imgs", (16, 16)), ("maps", (2, 0, 16, 16)),
+])
+def test_a_knee_set_that_does_not_fit_together(tmp_path, key, shape):
+    knees(tmp_path / "raw.h5")
+    path = prepare_knees(tmp_path / "raw.h5", tmp_path / "knees.h5", 4, 0.5, [0, 1])
+    with h5py.File(path, "r+") as file:
+        del file[key]
+        file[key] = np.zeros(shape)
+    with pytest.raises(DataError, match="do not fit together"):
+        knee_pictures(path)
+    with pytest.raises(DataError, match="do not fit together"):
+        knee_pictures(path, 1)
 
 
 @pytest.fixture
@@ -68,6 +96,19 @@ def test_nobody_is_judged_whom_the_networks_learn_from(capsys, files):
     both = call(capsys, "reproduce", "flow-vs-dbp", "--train", files / "val", "--data", files / "val", "--flow",
                 files / "flow.weights.h5", "--out", files / "out")
     assert both.code == 3 and "both --data and --train" in both.err
+
+
+def test_no_picture_of_the_knee_set_is_judged_that_is_learned_from(capsys, files):
+    """Row 76; a flow of another size is refused before the networks are trained, too."""
+    knees(files / "raw.h5")
+    path = prepare_knees(files / "raw.h5", files / "knees.h5", 4, 0.5, [0, 1])
+    words = ("reproduce", "flow-vs-dbp", "--train", path, "--data", path, "--flow", files / "flow.weights.h5", "--out",
+             files / "out")
+    same = call(capsys, *words)
+    assert same.code == 3 and "2 of the judged pictures are among those of --train" in same.err
+    path = prepare_knees(files / "raw.h5", files / "knees.h5", 4, 1.0, [0, 1])
+    large = call(capsys, *words)
+    assert large.code == 3 and "pictures of 32x32, the flow makes 16x16" in large.err and not (files / "out").exists()
 
 
 def test_nobody_is_judged_whom_the_flow_learned_from(capsys, files):

@@ -97,6 +97,24 @@ def test_splines_inverse_is_the_identity_in_float32():
     assert np.max(np.abs(np.asarray(log) + np.asarray(minus))) < 2e-3
 
 
+@pytest.mark.parametrize("bound", [1e-20, 1e-12, 1e6])
+def test_a_spline_in_a_box_of_any_size_has_its_inverse(bound):
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-bound, bound, 400)
+    widths, heights, slopes = (rng.normal(size=(400, n)) for n in (8, 8, 7))
+    y, _ = unconstrained_spline(x, widths, heights, slopes, tail_bound=bound)
+    back, _ = unconstrained_spline(y, widths, heights, slopes, inverse=True, tail_bound=bound)
+    np.testing.assert_allclose(np.asarray(back) / bound, x / bound, atol=1e-9)
+
+
+def test_a_channel_without_spread_starts_the_norm_without_infinity():
+    """The original's is infinite after a first batch of one pixel, and every weight NaN after its first step."""
+    layer = ActNorm()
+    y, log = layer(np.full((1, 1, 1, 2), 3.0, "float32"), training=True)
+    np.testing.assert_array_equal(y, np.zeros((1, 1, 1, 2)))
+    assert np.isfinite(log).all() and np.isfinite(np.asarray(layer.log_scale)).all()
+
+
 def test_too_many_bins_and_a_network_that_does_not_fit():
     with pytest.raises(ValueError, match="at most 999 bins"):
         rational_quadratic_spline(np.zeros(1), np.zeros((1, 1000)), np.zeros((1, 1000)), np.zeros((1, 1001)))
@@ -137,7 +155,7 @@ def test_prepared_saved_and_compiled_flows_are_the_same(tame, tmp_path):
     np.testing.assert_allclose(prepared.inverse(z)[0], x, atol=1e-12)
     np.testing.assert_allclose(prepared.log_prob(x), tame.log_prob(x), rtol=1e-12)
     np.testing.assert_allclose(prepared.sample(2, 0.7, seed=3), tame.sample(2, 0.7, seed=3), atol=1e-12)
-    for temperature in (-1, np.nan):
+    for temperature in (-1, np.nan, "1", None):
         with pytest.raises(UsageError, match="temperature"):
             tame.sample(1, temperature)
     np.testing.assert_allclose(tf.function(tame.inverse, jit_compile=True)(z)[0], x, atol=1e-9)
@@ -155,7 +173,9 @@ def test_prepared_saved_and_compiled_flows_are_the_same(tame, tmp_path):
     ({"image_shape": (20, 16, 1)}, "multiples of 8"), ({"image_shape": (16, 16)}, "H, W, C"),
     ({"conditioner": "unet"}, "convnet, residual"), ({"num_bins": 1}, "num_bins"), ({"tail_bound": 0.0}, "above 0"),
     ({"levels": 0}, "levels"), ({"num_bits": 9}, "from 1 to 8"), ({"num_bins": 1000}, "from 2 to 999"), ({"seed": -5}, "seed"),
-    ({"image_shape": 80}, "H, W, C"), ({"tail_bound": "1"}, "finite number"),
+    ({"image_shape": 80}, "H, W, C"), ({"tail_bound": "1"}, "finite number"), ({"tail_bound": True}, "finite number"),
+    ({"dropout": 5}, "below 1"), ({"dropout": "a"}, "below 1"), ({"batch_norm": "no"}, "True or False"),
+    ({"multi_scale": "no"}, "True or False"), ({"conditioner": ["x"]}, "convnet, residual"),
 ])
 def test_options_out_of_range(options, message):
     with pytest.raises(UsageError, match=message):

@@ -8,7 +8,7 @@ from training_tools import precision
 from tfrecon.errors import DataError, UsageError
 from tfrecon.models.spline_flow import spline_flow_model
 from tfrecon.physics.operators import Sense
-from tfrecon.reconstruction.flow_prior import PENALTIES, FlowPriorSettings, solve_with_flow
+from tfrecon.reconstruction.flow_prior import PENALTIES, FlowPriorSettings, _settled, solve_with_flow
 from tfrecon.weights import load_weights
 
 VARIANTS = {"l1": "norm", "logprob": "log_prob", "l1_logprob": "both"}
@@ -142,7 +142,7 @@ def test_xla_where_it_repays_its_compilation():
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda p: p.pop("mask"), r"missing: \['mask'\]"),
+    (lambda p: p.pop("mask"), r"by name, received \['kspace', 'sens_maps'\]"),
     (lambda p: p.update(kspace=p["kspace"][..., :6]), "pictures' size"),
     (lambda p: p.update(sens_maps=p["sens_maps"][:, :1]), "coil maps like"),
     (lambda p: p.update(mask=p["mask"][0]), "a mask"),
@@ -157,8 +157,9 @@ def test_inputs_that_do_not_fit(problem, change, message):
 
 def test_latents_of_another_size_and_double_precision(problem):
     network, _, inputs = problem
-    with pytest.raises(UsageError, match=r"latents \(2, 64\)"):
-        solve_with_flow(inputs, network, latents=np.zeros((2, 63)))
+    for latents in (np.zeros((2, 63)), np.zeros((2, 64), "complex64"), "abc"):
+        with pytest.raises(UsageError, match=r"real latents \(2, 64\)"):
+            solve_with_flow(inputs, network, latents=latents)
     with precision("float64"):
         exact = spline_flow_model((8, 8, 1), 1, 1, 8, 4)
     wide = {"kspace": inputs["kspace"].astype("complex128"), "sens_maps": inputs["sens_maps"].astype("complex128"),
@@ -195,6 +196,9 @@ def test_a_start_that_diverged_does_not_keep_the_others_searching(problem):
     ({"sens_maps": lambda s: s * np.nan}, DataError, "coil maps that are not finite"),
     ({"kspace": lambda k: k * np.nan}, DataError, "measured samples that are not finite"),
     ({"kspace": lambda k: k.real}, UsageError, "must be complex"),
+    ({"kspace": lambda k: k.astype("complex128") * 1e39}, DataError, "not finite as complex64"),
+    ({"mask": lambda m: m + 0j}, UsageError, "the mask real"),
+    ({"sens_maps": lambda s: s.astype(str)}, UsageError, "sens_maps must be an array of numbers"),
     ({name: (lambda x: x[:0]) for name in ("kspace", "sens_maps", "mask")}, UsageError, "at least one picture"),
 ])
 def test_inputs_that_mean_nothing_are_refused(problem, change, error, message):
@@ -202,6 +206,30 @@ def test_inputs_that_mean_nothing_are_refused(problem, change, error, message):
     network, _, inputs = problem
     with pytest.raises(error, match=message):
         solve_with_flow({**inputs, **{name: make(inputs[name]) for name, make in change.items()}}, network)
+
+
+@pytest.mark.parametrize("factor", [1e-5, 1e5])
+def test_k_space_of_another_scale_is_told_with_numbers(problem, factor):
+    """Row 27: the search would only answer with a picture that fits nothing."""
+    network, _, inputs = problem
+    with pytest.warns(UserWarning, match=r"largest value [0-9.e+-]+; a flow makes pictures in \[0, 1\]"):
+        solve_with_flow({**inputs, "kspace": inputs["kspace"] * np.float32(factor)}, network, FlowPriorSettings(steps=1))
+
+
+def test_a_rise_does_not_end_a_search_that_is_still_falling():
+    falling = [np.array([value]) for value in (*range(30, 18, -1), 31.0)]
+    assert not _settled(falling, 0.01, 1), "the best of the last ten steps is 8 below the best before"
+    assert _settled([np.array([5.0])] * 12, 0.01, 1)
+
+
+def test_what_is_no_problem_and_no_settings(problem):
+    network, _, inputs = problem
+    for nothing in (None, tuple(inputs.values())):
+        with pytest.raises(UsageError, match="kspace, sens_maps, mask by name"):
+            solve_with_flow(nothing, network)
+    with pytest.raises(UsageError, match="Expected FlowPriorSettings, received dict"):
+        solve_with_flow(inputs, network, {"steps": 3})
+    assert FlowPriorSettings(steps=np.int64(3), norm_weight=np.float32(0.1)).steps == 3
 
 
 def test_a_trainer_is_told_from_its_flow(problem):

@@ -89,6 +89,9 @@ def test_schedules(flow, key, options):
     assert float(schedule(10**6)) == pytest.approx(0, abs=1e-10)
     with pytest.raises(UsageError, match="warmup"):
         CosineToZero(1e-3, 10, warmup=1.0)
+    for wrong in ((-1, 10), (float("nan"), 10), ("1e-3", 10), (1e-3, 10, 2.5), (1e-3, float("nan"))):
+        with pytest.raises(UsageError, match="Expected"):
+            CosineToZero(*wrong)
 
 
 def pictures(count=8, seed=0):

@@ -126,6 +126,7 @@ class ActNorm(ChannelMap):
     def start(self, x: Any) -> None:
         """Set scale and shift from a batch (N, H, W, C) unless that has happened."""
         mean, std = _moments(ops.stop_gradient(x))
+        std = ops.where(std > 0, std, ops.ones_like(std))  # a channel without spread; the original becomes infinite there
         for variable, value in ((self.log_scale, -ops.log(std)), (self.shift, -mean / std)):
             variable.assign(ops.where(self.initialized > 0, variable, value))
         self.initialized.assign(1.0)
@@ -230,4 +231,4 @@ def _moments(x: Any) -> tuple[Any, Any]:
 
     count = total(tf.cast(tf.size(x[..., 0]), x.dtype))
     mean = total(tf.reduce_sum(x, (0, 1, 2))) / count
-    return mean, tf.sqrt(total(tf.reduce_sum(tf.square(x - mean), (0, 1, 2))) / (count - 1.0))
+    return mean, tf.sqrt(total(tf.reduce_sum(tf.square(x - mean), (0, 1, 2))) / tf.maximum(count - 1.0, 1.0))

@@ -45,7 +45,7 @@ def rational_quadratic_spline(
     mean = height / width
     excess = first + last - 2.0 * mean
     if inverse:
-        theta = _position(x - y0, height, mean, excess, first)
+        theta = _position((x - y0) / height, mean, excess, first)
         return theta * width + x0, -_log_slope(theta, mean, excess, first, last)
     theta = (x - x0) / width
     rest = theta * (1.0 - theta)
@@ -100,11 +100,14 @@ def _of_bin(chosen: Any, values: Any) -> Any:
     return ops.sum(ops.where(chosen, values, ops.zeros_like(values)), axis=-1)
 
 
-def _position(above: Any, height: Any, mean: Any, excess: Any, first: Any) -> Any:
-    """Where in its bin, from 0 to 1, the spline has risen by `above`: the root of a quadratic, without cancellation."""
-    a = above * excess + height * (mean - first)
-    b = height * first - above * excess
-    c = -mean * above
+def _position(share: Any, mean: Any, excess: Any, first: Any) -> Any:
+    """Where in its bin, from 0 to 1, the spline has risen by this share of it: the root of a quadratic, without cancellation.
+
+    Departure: divided by the bin's height, so that tiny boxes are as exact as large ones.
+    """
+    a = share * excess + mean - first
+    b = first - share * excess
+    c = -mean * share
     # Rounding may take the discriminant, never negative in exact arithmetic, below 0; and the root's derivative at 0 is infinite.
     discriminant = ops.maximum(b**2 - 4.0 * a * c, 1e-30)
     return 2.0 * c / (-b - ops.sqrt(discriminant))

@@ -92,9 +92,14 @@ class SplineFlow(keras.Model):
         check_counts(0, seed=seed)
         check_counts(2, MOST_BINS, num_bins=num_bins)
         check_counts(1, 8, num_bits=num_bits)
-        if conditioner not in _CONDITIONERS:
+        for name, value in (("multi_scale", multi_scale), ("batch_norm", batch_norm)):
+            if not isinstance(value, bool):
+                raise UsageError(f"{name} must be True or False, received {value!r}.")
+        if not _is_number(dropout) or not 0 <= dropout < 1:
+            raise UsageError(f"dropout must be a number of at least 0 and below 1, received {dropout!r}.")
+        if not isinstance(conditioner, str) or conditioner not in _CONDITIONERS:
             raise UsageError(f"The conditioner must be one of {', '.join(_CONDITIONERS)}, received {conditioner!r}.")
-        if not isinstance(tail_bound, Real) or not 0 < tail_bound < float("inf"):
+        if not _is_number(tail_bound) or not 0 < tail_bound < float("inf"):
             raise UsageError(f"tail_bound must be a finite number above 0, received {tail_bound!r}.")
         self.image_shape = _checked_shape(image_shape, levels)
         self._settings = {
@@ -238,9 +243,13 @@ class PreparedFlow:
 
 def _drawn(flow: SplineFlow, n: int, temperature: float, seed: int | None) -> Any:
     check_counts(n=n)
-    if not 0 <= temperature < float("inf"):
+    if not _is_number(temperature) or not 0 <= temperature < float("inf"):
         raise UsageError(f"The temperature must be a number of at least 0, received {temperature!r}.")
     return temperature * keras.random.normal((n, flow.latent_size), seed=seed, dtype=flow.variable_dtype)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def log_normal(z: Any) -> Any:

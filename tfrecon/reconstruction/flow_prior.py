@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from ..errors import DataError, UsageError
 from ..physics.operators import Sense
+from .flow_inputs import checked_inputs, warn_of_scale
 
 _NORMS = ("l2", "l1")
 STARTS = ("random", "zero_filled")
@@ -68,14 +70,14 @@ class FlowPriorSettings:
             raise UsageError(f"The learning rate must be a finite number above 0, received {self.learning_rate!r}.")
         for name in ("steps", "starts"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise UsageError(f"{name} must be a whole number of at least 1, received {value!r}.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
             raise UsageError(f"The seed must be a whole number of at least 0, received {self.seed!r}.")
         for name in ("mean_over_coils", "centered"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} must be True or False, received {getattr(self, name)!r}.")
-        if self.jit_compile not in (None, True, False):
+        if self.jit_compile is not None and not isinstance(self.jit_compile, bool):
             raise UsageError(f"jit_compile must be None, True or False, received {self.jit_compile!r}.")
 
     def compiled(self, pixels: int) -> bool:
@@ -84,7 +86,7 @@ class FlowPriorSettings:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 PENALTIES = {
@@ -136,14 +138,18 @@ def solve_with_flow(
     Departures: the log-density of G(z) comes from the log-determinant of G itself, which saves the way back through the flow.
     Reference: SamiKhandker/ImprovingMRIQuality@9f53d9e cell 11 `SplineDenoiser`; Whang et al. (2021) for the density.
     """
-    settings = settings or FlowPriorSettings()
+    settings = FlowPriorSettings() if settings is None else settings
+    if not isinstance(settings, FlowPriorSettings):
+        raise UsageError(f"Expected FlowPriorSettings, received {type(settings).__name__}.")
     if not hasattr(flow, "image_shape"):
         raise UsageError(f"Expected a flow or what it has prepared, received {type(flow).__name__}; a trainer has it as .flow.")
     prepared = flow.prepared() if hasattr(flow, "prepared") else flow
-    inputs = _checked(inputs, prepared)
+    inputs = checked_inputs(inputs, prepared)
+    zero_filled = Sense(inputs["sens_maps"], inputs["mask"], settings.centered).adjoint(inputs["kspace"])
+    warn_of_scale(zero_filled, inputs["sens_maps"])
     count, size = len(inputs["kspace"]), prepared.image_shape[0] * prepared.image_shape[1]
     if latents is None:
-        latents = _drawn(inputs, prepared, settings, count, size)
+        latents = _drawn(zero_filled, prepared, settings, count, size)
     repeated = {name: np.repeat(x, settings.starts, axis=0) for name, x in inputs.items()}
     objective = _objective(repeated, prepared, settings)
     z = _first(latents, count * settings.starts, size, repeated["kspace"].dtype)
@@ -202,29 +208,28 @@ def _adam_step(objective: Callable, learning_rate: float) -> Callable:
     return step
 
 
-def _drawn(inputs: Mapping[str, Any], flow: Any, settings: FlowPriorSettings, count: int, size: int) -> np.ndarray:
+def _drawn(zero_filled: Any, flow: Any, settings: FlowPriorSettings, count: int, size: int) -> np.ndarray:
     """(N starts, D), the starts of a picture one behind the other."""
     latents = np.random.default_rng(settings.seed).standard_normal((count, settings.starts, size))
     if settings.first == "zero_filled":
-        zero_filled = Sense(inputs["sens_maps"], inputs["mask"], settings.centered).adjoint(inputs["kspace"])
         picture = tf.clip_by_value(tf.math.real(zero_filled), 0.0, 1.0)[..., None] * 2.0**flow.num_bits
         latents[:, 0] = flow.forward(picture)[0]
     return latents.reshape(-1, size)
 
 
 def _first(latents: Any, count: int, size: int, dtype: Any) -> tf.Tensor:
-    latents = np.asarray(latents, np.zeros((), dtype).real.dtype)
-    if latents.shape != (count, size):
-        raise UsageError(f"Expected latents {(count, size)}, received {latents.shape}.")
-    return tf.constant(latents)
+    latents = np.asarray(latents)
+    if latents.shape != (count, size) or latents.dtype.kind not in "biuf":
+        raise UsageError(f"Expected real latents {(count, size)}, received {latents.dtype} {latents.shape}.")
+    return tf.constant(latents.astype(np.zeros((), dtype).real.dtype))
 
 
 def _settled(history: list[np.ndarray], tolerance: float, count: int) -> bool:
-    """Whether the best start of no picture gets better; one that has diverged is none of them."""
+    """Whether the best objective of no picture got better of late; a start that has diverged is none of them."""
     if not tolerance or len(history) <= _PATIENCE:
         return False
-    ends = (np.where(np.isfinite(values), values, np.inf) for values in (history[-1 - _PATIENCE], history[-1]))
-    before, now = (values.reshape(count, -1).min(axis=1) for values in ends)
+    finite = np.where(np.isfinite(history), history, np.inf).reshape(len(history), count, -1).min(axis=2)
+    before, now = finite[:-_PATIENCE].min(axis=0), finite.min(axis=0)
     found = np.isfinite(before) & np.isfinite(now)
     return bool(np.all(before[found] - now[found] <= tolerance * np.abs(before[found])))
 
@@ -240,38 +245,3 @@ def _best(history: np.ndarray, latents: np.ndarray, last: np.ndarray, flow: Any,
     chosen = np.argmin(ends, axis=1) + starts * np.arange(count)
     image = np.asarray(flow.inverse(tf.constant(latents[chosen]))[0])[..., 0] / 2.0**flow.num_bits
     return FlowPriorResult(image, latents[chosen], history)
-
-
-def _checked(inputs: Mapping[str, Any], flow: Any) -> dict[str, np.ndarray]:
-    """The inputs in the flow's precision, the k-space 0 where the mask is."""
-    missing = {"kspace", "sens_maps", "mask"} - set(inputs)
-    if missing:
-        raise UsageError(f"The inverse problem takes kspace, sens_maps and mask by name; missing: {sorted(missing)}.")
-    kspace, maps, mask = (np.asarray(inputs[name]) for name in ("kspace", "sens_maps", "mask"))
-    _check_shapes(kspace.shape, maps.shape, mask.shape, flow.image_shape)
-    if not np.iscomplexobj(kspace):
-        raise UsageError(f"The k-space must be complex, received {kspace.dtype}.")
-    per_picture = (1, 2, 3)
-    _refuse(~np.isin(mask, (0, 1)).all((1, 2)) | ~mask.any((1, 2)), "a mask that is all zeros, or not of zeros and ones")
-    kspace = np.where(mask[:, None] != 0, kspace, 0)
-    _refuse(~np.isfinite(kspace).all(per_picture), "measured samples that are not finite")
-    _refuse(~np.isfinite(maps).all(per_picture), "coil maps that are not finite")
-    _refuse(~maps.any(per_picture), "coil maps that are all zeros")
-    real = np.dtype(getattr(getattr(flow, "flow", flow), "variable_dtype", "float32"))
-    number = np.result_type(real, np.complex64)
-    return {"kspace": kspace.astype(number), "sens_maps": maps.astype(number), "mask": mask.astype(real)}
-
-
-def _refuse(wrong: np.ndarray, what: str) -> None:
-    if wrong.any():
-        raise DataError(f"the pictures {np.flatnonzero(wrong)[:10].tolist()} have {what}; leave them out or correct them")
-
-
-def _check_shapes(kspace: tuple, maps: tuple, mask: tuple, image_shape: tuple) -> None:
-    height, width, channels = image_shape
-    if len(kspace) != 4 or kspace[2:] != (height, width) or channels != 1 or not kspace[0]:
-        raise UsageError(f"This flow makes pictures {image_shape} of one channel, the k-space is {kspace}, expected "
-                         "(N, coils, H, W) with at least one picture. Build a flow of the pictures' size.")
-    if maps != kspace or mask != (kspace[0], *kspace[2:]):
-        raise UsageError(f"Expected coil maps like the k-space {kspace} and a mask {(kspace[0], *kspace[2:])}, received {maps} "
-                         f"and {mask}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -56,9 +57,12 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, learning_rate: float, steps: int, every: int = 1, warmup: float = 0.0):
-        if steps < 1 or every < 1 or not 0 <= warmup < 1:
+        counts = all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in (steps, every))
+        if not counts or not isinstance(warmup, Real) or not 0 <= warmup < 1:
             raise UsageError("Expected at least one step, every at least 1 and a warmup of at least 0 and below 1, received "
-                             f"steps={steps}, every={every}, warmup={warmup}.")
+                             f"steps={steps!r}, every={every!r}, warmup={warmup!r}.")
+        if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
+            raise UsageError(f"Expected a finite learning rate above 0, received {learning_rate!r}.")
         self.learning_rate, self.steps, self.every, self.warmup = learning_rate, steps, every, warmup
 
     def __call__(self, step: Any) -> Any:

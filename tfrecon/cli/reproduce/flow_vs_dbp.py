@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _full(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     """(flow, judged problem, training problem, who is where)."""
+    from ...errors import DataError
     from ...zoo import create
 
     out = check_place(arguments)
@@ -90,12 +91,16 @@ def _full(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     learned = _what_the_flow_learned_from(arguments)
     problem = _problem(arguments, arguments.data, flow, arguments.pictures, 0)
     training = _problem(arguments, arguments.train, flow, arguments.train_pictures, 10_000)
+    same = len({x.tobytes() for x in problem.truth} & {x.tobytes() for x in training.truth})
+    if same:
+        raise DataError(f"{same} of the judged pictures are among those of --train, which inflates every score. Give --train "
+                        "other pictures (the knee set: other slices in `data.prepare_knees`).")
     note(out, arguments)
     return flow, problem, training, f"--data is judged, --train trained on; {learned}"
 
 
 def _check_people(arguments: argparse.Namespace) -> None:
-    """DataError where somebody is judged whom the networks learn from; the knee set does not say who is who."""
+    """DataError where somebody is judged whom the networks learn from, as far as the files say who is who."""
     from ...data import index_magnitudes
     from ...errors import DataError
 
@@ -121,7 +126,7 @@ def _what_the_flow_learned_from(arguments: argparse.Namespace) -> str:
     if not isinstance(run, Training):
         return "who the flow learned from is not known: there is no record of its training beside its weights"
     if _is_knee_set(arguments.data):
-        return f"the flow learned from {len(run.side('train'))} volumes"
+        return f"the flow learned from {len(run.side('train'))} volumes; the knee set does not say who is who"
     judged = {volume.name for volume in index_magnitudes(arguments.data).volumes}
     seen = sorted(judged & set(run.side("train")))
     if seen:
@@ -155,7 +160,7 @@ def _problem(arguments: argparse.Namespace, path: str, flow: Any, wanted: int, o
     from ...data import index_magnitudes, knee_pictures
 
     if _is_knee_set(path):
-        return knee_pictures(path, wanted, flow.num_bits)
+        return knee_pictures(path, wanted, flow.num_bits, flow.image_shape[:2])
     return _pictures(arguments, index_magnitudes(path), flow, wanted, offset)
 
 

@@ -53,7 +53,9 @@ def measured_pictures(
     return _measured(truth, maps, masks, source)
 
 
-def knee_pictures(path: Any, wanted: int | None = None, num_bits: int = 4) -> PictureProblem:
+def knee_pictures(
+    path: Any, wanted: int | None = None, num_bits: int = 4, size: tuple[int, int] | None = None
+) -> PictureProblem:
     """The problem in a file of `prepare_knees`: its pictures, maps and masks.
 
     The file's pictures are level / (2^bits - 1); they come to the middles of their levels and are measured anew there, so that
@@ -62,22 +64,42 @@ def knee_pictures(path: Any, wanted: int | None = None, num_bits: int = 4) -> Pi
     Args:
         wanted: so many of them, at even distances; None: all.
         num_bits: of the flow.
+        size: (H, W) of the flow's pictures; None: any.
 
     Raises:
-        DataError: imgs, maps or masks are missing, do not fit together, or the pictures do not have 2^num_bits levels.
+        DataError: imgs, maps or masks are missing, do not fit together or are of another size, a picture does not have
+            2^num_bits levels, maps are not finite, a mask is not of zeros and ones or is all zeros.
     """
     with open_hdf5(path) as file, guard(path, "reading the knee set"):
         arrays = [get_dataset(file, key, "an array of the knee set") for key in _KNEE_KEYS]
+        _check_shapes(path, *(tuple(array.shape) for array in arrays), size)
         chosen = evenly(arrays[0].shape[0], wanted)
         truth, maps, masks = (np.stack([array[i] for i in chosen]) for array in arrays)
-    if truth.ndim != 3 or maps.ndim != 4 or maps[:, 0].shape != truth.shape or masks.shape != truth.shape:
-        raise DataError(f"{shown(path)}: imgs {truth.shape}, maps {maps.shape} and masks {masks.shape} do not fit together")
-    levels = np.rint(truth.real * (2**num_bits - 1))
-    if np.iscomplexobj(truth) or levels.min() < 0 or not np.allclose(levels, truth * (2**num_bits - 1), atol=1e-3) or (
-            levels.max() >= 2**num_bits):
-        raise DataError(f"{shown(path)}: imgs must be real pictures in [0, 1] of {2**num_bits} levels, as many as the flow "
-                        f"makes; prepare the knee set with {num_bits} bits first (data.prepare_knees)")
-    return _measured((levels + 0.5) / 2.0**num_bits, maps, masks > 0, f"{len(chosen)} pictures of the knee set")
+    for i, picture, sensitivities, mask in zip(chosen, truth, maps, masks):
+        _check_values(f"{shown(path)}, slice {i}", picture, sensitivities, mask, num_bits)
+    levels = np.rint(truth * (2**num_bits - 1))
+    return _measured((levels + 0.5) / 2.0**num_bits, maps, masks, f"{len(chosen)} pictures of the knee set")
+
+
+def _check_shapes(path: Any, imgs: tuple, maps: tuple, masks: tuple, size: tuple[int, int] | None) -> None:
+    if len(imgs) != 3 or len(maps) != 4 or (maps[0], *maps[2:]) != imgs or masks != imgs or not all((*imgs, *maps)):
+        raise DataError(f"{shown(path)}: imgs {imgs}, maps {maps} and masks {masks} do not fit together; expected (slices, H, "
+                        "W), (slices, coils, H, W) and (slices, H, W), at least one slice and coil")
+    if size and imgs[1:] != tuple(size):
+        raise DataError(f"{shown(path)}: pictures of {imgs[1]}x{imgs[2]}, the flow makes {size[0]}x{size[1]}; prepare the knee "
+                        "set with another scale (data.prepare_knees), or train a flow of its size")
+
+
+def _check_values(place: str, picture: np.ndarray, maps: np.ndarray, mask: np.ndarray, num_bits: int) -> None:
+    top = 2**num_bits - 1
+    if not np.isfinite(picture).all() or not np.isfinite(maps).all() or not maps.any():
+        raise DataError(f"{place}: the picture or its maps hold NaN or infinity, or the maps are all zeros")
+    levels = np.rint(picture.real * top)
+    if np.iscomplexobj(picture) or levels.min() < 0 or levels.max() > top or np.abs(levels - picture * top).max() > 1e-3:
+        raise DataError(f"{place}: expected a real picture in [0, 1] of {top + 1} levels, as many as the flow makes; prepare the "
+                        f"knee set with {num_bits} bits first (data.prepare_knees)")
+    if not np.isin(mask, (0, 1)).all() or not mask.any():
+        raise DataError(f"{place}: expected a mask of zeros and ones, with ones")
 
 
 def evenly(count: int, wanted: int | None) -> list[int]:
