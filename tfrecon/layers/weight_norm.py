@@ -54,7 +54,7 @@ class WeightNormConv2D(keras.layers.Layer):
         """The kernel convolved with, (k, k, in, filters)."""
         weight = self.weight_v * (self.weight_g / self._norm())
         if self.transposed:
-            return ops.transpose(ops.flip(weight, axis=(2, 3)), (2, 3, 0, 1))
+            return ops.transpose(weight[:, :, ::-1, ::-1], (2, 3, 0, 1))
         return ops.transpose(weight, (2, 3, 1, 0))
 
     def _norm(self) -> Any:
