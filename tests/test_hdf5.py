@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tfrecon import hdf5
-from tfrecon.errors import DataError
+from tfrecon.errors import DataError, shown
 from tfrecon.hdf5 import check_tree, get_dataset, open_hdf5, read_attributes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def refused(path, *fragments):
         open_hdf5(path)
     message = str(caught.value)
     assert "\n" not in message
-    for fragment in (hdf5.shown(path), *fragments):
+    for fragment in (shown(path), *fragments):
         assert fragment in message
     return message
 

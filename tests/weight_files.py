@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from legacy import networks
 
-from tfrecon.errors import WeightsError
-from tfrecon.hdf5 import shown
+from tfrecon.errors import WeightsError, shown
 from tfrecon.weights import load_weights
 
 LEGACY = Path(__file__).parent / "golden" / "legacy"

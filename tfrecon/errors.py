@@ -7,6 +7,7 @@ one line without a traceback; from Python the classes also derive from the built
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,12 @@ class ResourceError(TfreconError, OSError):
 
 class NonFiniteError(DataError):
     """A slice holds NaN or infinity."""
+
+
+def shown(path: str | bytes | os.PathLike) -> str:
+    """A path, or other text from outside, as it can be printed anywhere: control characters and undecodable bytes are escaped."""
+    text = os.fsdecode(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def did_you_mean(name: Any, choices: Iterable[str]) -> str:

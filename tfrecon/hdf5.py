@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import h5py
 import numpy as np
 
-from .errors import DataError, TfreconError
+from .errors import DataError, TfreconError, shown
 
 # One chunk is decompressed as a whole however little of it is asked for. fastMRI volumes use chunks of one slice
 # (2 to 60 MB); a whole volume in one chunk is rare but real, and 1 GiB still fits a free Colab machine.
@@ -56,12 +56,6 @@ _ZIPPED = (  # a name found in the first entries of the zip, what it is, what to
     (b"config.json", "a whole Keras model (.keras)", "give it as weights, not as data"),
     (b".npy", "a NumPy .npz archive", "save its arrays in an HDF5 file with h5py"),
 )
-
-
-def shown(path: str | bytes | os.PathLike) -> str:
-    """A path as it can be printed anywhere: control characters and undecodable bytes are escaped."""
-    text = os.fsdecode(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @contextmanager

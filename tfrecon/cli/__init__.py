@@ -14,8 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from .. import __version__, errors
-from ..errors import TfreconError
-from ..hdf5 import shown
+from ..errors import TfreconError, shown
 from .config import expanded
 
 _COMMANDS = ("demo", "doctor", "inspect", "check", "mask", "train", "reconstruct", "evaluate", "compare", "report", "reproduce",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..hdf5 import shown
+from ..errors import shown
 from .examination import examine
 from .options import add_json, add_reading, print_json, say
 

@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, did_you_mean
-from ..hdf5 import shown
+from ..errors import UsageError, did_you_mean, shown
 
 VERSION = 1
 _LIMIT = 2**20

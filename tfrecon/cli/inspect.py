@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..hdf5 import shown
+from ..errors import shown
 from .examination import examine
 from .options import add_json, add_reading, print_json, say
 

@@ -7,8 +7,7 @@ import json
 import sys
 from typing import Any
 
-from ..data.masking import Masking
-from ..hdf5 import shown
+from ..errors import shown
 from ..physics.masks import MASK_TYPES, check_acceleration, check_center_fraction
 
 BLUR_LENGTH = 60.0  # the original's
@@ -81,8 +80,10 @@ def add_mask(parser: argparse.ArgumentParser, seed_name: str = "--seed", default
                        help="a number gives all volumes one mask, \"file\" seeds with the file name as fastMRI (file)")
 
 
-def masking(arguments: argparse.Namespace) -> Masking:
-    """The masking rule the arguments describe, checked."""
+def masking(arguments: argparse.Namespace) -> Any:
+    """The `data.Masking` the arguments describe, checked."""
+    from ..data.masking import Masking
+
     if arguments.center_fraction is not None:
         check_center_fraction(arguments.center_fraction, arguments.acceleration)
     return Masking(arguments.acceleration, arguments.center_fraction, arguments.mask_type, arguments.mask_seed)

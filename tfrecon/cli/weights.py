@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..hdf5 import shown
+from ..errors import shown
 from .options import add_json, print_json, say
 
 HELP = "inspect, verify and convert weight files"

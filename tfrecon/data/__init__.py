@@ -28,13 +28,13 @@ from .prior import (
 from .scaling import SCALINGS, array_scale, check_scaling, from_network, to_network
 from .slices import SliceReader
 from .splits import check_no_shared_patient, folds, pseudonyms, slice_folds, split, split_slices
-from .stream import EpochClock
+from .stream import EpochClock, StillClock
 from .superres import MagnitudeIndex, MagnitudeVolume, calculate_slices, index_magnitudes, superres_pairs
 
 __all__ = [
     "Blurring", "CoilMapSource", "Combining", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index",
     "MagnitudeIndex", "MagnitudeVolume", "Masking", "PictureProblem", "Problem", "SCALINGS", "Skipped", "SliceReader",
-    "Volume", "array_scale", "bit_scale", "blur_pairs", "calculate_slices", "check_folder", "check_no_shared_patient",
+    "StillClock", "Volume", "array_scale", "bit_scale", "blur_pairs", "calculate_slices", "check_folder", "check_no_shared_patient",
     "check_scaling", "check_single_coil", "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds",
     "from_network", "index_images", "index_magnitudes", "index_volumes", "is_complete", "knee_pictures", "masked_pairs",
     "measured_pictures", "memory_shortage", "multicoil_pairs", "output_size", "picture_batches", "prepare_knees",

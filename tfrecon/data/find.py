@@ -6,8 +6,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import DataError
-from ..hdf5 import file_error, shown
+from ..errors import DataError, shown
+from ..hdf5 import file_error
 from .kaggle import local_path, path_error
 
 EXTENSIONS = (".h5", ".hdf5", ".hdf")

@@ -12,8 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError
-from ..hdf5 import file_error, get_dataset, guard, keys_found, open_hdf5, read_attributes, shown
+from ..errors import DataError, shown
+from ..hdf5 import file_error, get_dataset, guard, keys_found, open_hdf5, read_attributes
 from ..transforms import crop_size
 from .find import Paths, Skipped, find_files, reasons, skip
 from .layout import KSPACE_EXPECTED, check_complex_axis, kspace_layout, read_mask, target_layout

@@ -16,8 +16,8 @@ import threading
 from pathlib import Path
 
 from ..downloads.kaggle_client import INPUT, Dataset, downloaded
-from ..errors import DataError, UsageError
-from ..hdf5 import file_error, shown
+from ..errors import DataError, UsageError, shown
+from ..hdf5 import file_error
 
 _SLUG = "([A-Za-z0-9][A-Za-z0-9_-]*)"
 # pathlib makes one slash of two.

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..hdf5 import shown
+from ..errors import DataError, shown
 from .index import Volume
 
 # k-space, its masked copy, the transform's input and output, magnitudes: what lives at once for one slice.

@@ -10,9 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError, ResourceError, UsageError
+from ..errors import DataError, ResourceError, UsageError, shown
 from ..files import replace_when_complete
-from ..hdf5 import get_dataset, open_hdf5, shown
+from ..hdf5 import get_dataset, open_hdf5
 
 DATASET = "reconstruction"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import h5py
 import numpy as np
 
-from ..errors import DataError, NonFiniteError, UsageError
-from ..hdf5 import get_dataset, guard, open_hdf5, shown
+from ..errors import DataError, NonFiniteError, UsageError, shown
+from ..hdf5 import get_dataset, guard, open_hdf5
 from .index import Volume, file_stamp
 from .layout import KSPACE_EXPECTED, KspaceLayout, check_complex_axis, kspace_layout, target_layout
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError
-from ..hdf5 import shown
+from ..errors import DataError, UsageError, shown
 
 Sample = tuple[int, int]
 # An `Index` or `ImageIndex`: a dataclass with `volumes` and `skipped`, its volumes with `name`, `patient` and `slices`.

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, ResourceError, TfreconError, WeightsError
-from ..hdf5 import shown
+from ..errors import DataError, ResourceError, TfreconError, WeightsError, shown
 from .reach import silence
 
 INPUT = "/kaggle/input"  # where Kaggle mounts what is attached to a notebook

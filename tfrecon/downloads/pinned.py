@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import ResourceError, WeightsError
+from ..errors import ResourceError, WeightsError, shown
 from ..files import replace_when_complete, sha256_of
-from ..hdf5 import shown
 from .http import UnfinishedDownload, download
 from .reach import silence
 

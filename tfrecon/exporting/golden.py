@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from ..files import write_whole
-from ..hdf5 import shown
 
 _LIMIT = 2 * 2**30  # bytes of all arrays together
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, ResourceError
-from ..hdf5 import shown
+from ..errors import DataError, ResourceError, shown
 
 # Nothing of ours and nothing of Keras: what a server has that knows TensorFlow alone.
 _PLAIN_TENSORFLOW = """

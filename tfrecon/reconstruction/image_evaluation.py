@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..data.ct import Blurring, ImageReader, ImageVolume, Window, blur_slice, choose_window, index_images, parse_window, stem
-from ..errors import DataError, UsageError
-from ..hdf5 import shown
+from ..errors import DataError, UsageError, shown
 from ..metrics import evaluate_volume
 from .evaluation import Evaluation
 

@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import WeightsError
-from ..hdf5 import MAX_ATTRIBUTE_BYTES, shown
+from ..errors import WeightsError, shown
+from ..hdf5 import MAX_ATTRIBUTE_BYTES
 
 
 def read_strings(owner: Any, key: str) -> list[str]:

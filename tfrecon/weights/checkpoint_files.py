@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WeightsError
-from ..hdf5 import shown
+from ..errors import WeightsError, shown
 
 # Names in a checkpoint that are no weights of a network.
 _BESIDE = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter", "global_step", "beta1_power", "beta2_power")

@@ -13,8 +13,8 @@ from typing import Any
 
 import h5py
 
-from ..errors import DataError, WeightsError
-from ..hdf5 import check_tree, file_error, guard, keys_found, open_hdf5, shown
+from ..errors import DataError, WeightsError, shown
+from ..hdf5 import check_tree, file_error, guard, keys_found, open_hdf5
 from .keras_files import ARCHIVE_MEMBER, archive_errors, keras_arrays
 from .legacy_files import has_names
 from .safetensors_file import LARGEST_HEADER

@@ -21,9 +21,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError, TfreconError, WeightsError
+from ..errors import DataError, TfreconError, WeightsError, shown
 from ..files import replace_when_complete
-from ..hdf5 import ALWAYS_ALLOWED_BYTES, check_tree, guard, open_hdf5, shown
+from ..hdf5 import ALWAYS_ALLOWED_BYTES, check_tree, guard, open_hdf5
 from .attributes import check_plain, read_label
 from .report import LoadReport, check_array, saved_variables, unchanged_on_error
 

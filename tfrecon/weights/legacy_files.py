@@ -12,8 +12,8 @@ from typing import Any
 
 import h5py
 
-from ..errors import WeightsError
-from ..hdf5 import get_dataset, guard, open_hdf5, shown
+from ..errors import WeightsError, shown
+from ..hdf5 import get_dataset, guard, open_hdf5
 from .attributes import check_plain, read_label, read_strings
 from .legacy_match import Stored, match_layers
 from .report import LoadReport, about, assign_all, check_shape

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import WeightsError
-from ..hdf5 import shown
+from ..errors import WeightsError, shown
 from .tree import Owner, kind_of, layers_with_weights, owners
 
 Shapes = dict[str, tuple[int, ...]]

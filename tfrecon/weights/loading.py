@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ..errors import WeightsError
-from ..hdf5 import shown
+from ..errors import WeightsError, shown
 from . import formats
 from .checkpoint_files import read_checkpoint
 from .contents import digest

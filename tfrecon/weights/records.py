@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import WeightsError
+from ..errors import WeightsError, shown
 from ..files import sha256_of
-from ..hdf5 import shown
 
 VERSION = 1
 _HERE = Path(__file__).resolve().parent

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WeightsError
-from ..hdf5 import shown
+from ..errors import WeightsError, shown
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WeightsError
-from ..hdf5 import shown
+from ..errors import WeightsError, shown
 
 LARGEST_HEADER = 100_000_000  # the format's own limit
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",

@@ -17,9 +17,8 @@ from ..downloads import Pinned, cached_path, pinned_file
 from ..downloads.hub import HubFile
 from ..downloads.kaggle_client import ModelFile
 from ..downloads.pinned import Url
-from ..errors import UsageError, WeightsError, did_you_mean
+from ..errors import UsageError, WeightsError, did_you_mean, shown
 from ..files import sha256_of
-from ..hdf5 import shown
 from .records import WeightRecord, weight_records
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: C:/ is a disk; pathlib makes one slash of two

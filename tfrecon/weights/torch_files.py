@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import WeightsError
-from ..hdf5 import shown
+from ..errors import WeightsError, shown
 
 # Older ones can be made to run code even by weights_only=True (CVE-2025-32434).
 _SAFE_TORCH = (2, 6)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 
 _LIMIT = 2**24  # bytes; a record with the names of ten thousand volumes has one
 _BEST, _BASELINE = "best_val_", "baseline_"

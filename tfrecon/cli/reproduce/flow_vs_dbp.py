@@ -115,8 +115,7 @@ def _check_people(arguments: argparse.Namespace) -> None:
 def _what_the_flow_learned_from(arguments: argparse.Namespace) -> str:
     """A sentence, from the record beside its weights; DataError where volumes are judged that it was trained on."""
     from ...data import index_magnitudes
-    from ...errors import DataError
-    from ...hdf5 import shown
+    from ...errors import DataError, shown
     from ..report.run_folders import Training, read_runs
 
     try:

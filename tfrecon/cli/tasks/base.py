@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...data import EpochClock
 from ..options import report_skipped, say
 from ..training_options import model_options
 
@@ -30,18 +29,6 @@ class Part:
     @property
     def slices(self) -> int:
         return self.index.slices if self.samples is None else len(self.samples)
-
-
-class StillClock(EpochClock):
-    """Validation data are cut the same way in every epoch."""
-
-    def start_pass(self) -> int:
-        return self.epoch
-
-    def start_pass_in_graph(self) -> Any:
-        import tensorflow as tf
-
-        return tf.constant(self.epoch, tf.int64)
 
 
 class Task(ABC):

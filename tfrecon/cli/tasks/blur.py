@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..options import BLUR_LENGTH
-from .base import Part, StillClock, Task, visited
+from .base import Part, Task, visited
 
 
 class BlurTask(Task):
@@ -28,7 +28,7 @@ class BlurTask(Task):
         return Counter({(v.height, v.width): v.slices for v in part.volumes})
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
-        from ...data import create_paired_dataset
+        from ...data import StillClock, create_paired_dataset
 
         a = self.arguments
         how = {"shuffle": True} if training else {"metadata": True, "flip": False, "clock": StillClock()}

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..options import masking
-from .base import Part, StillClock, Task, visited
+from .base import Part, Task, visited
 
 
 class CoilTask(Task):
@@ -35,7 +35,7 @@ class CoilTask(Task):
                              f"--crop {self.arguments.crop} out.")
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
-        from ...data import create_paired_dataset
+        from ...data import StillClock, create_paired_dataset
 
         a, rule = self.arguments, masking(self.arguments)
         # Without images only the measured samples are looked at: data that are undersampled already will do.

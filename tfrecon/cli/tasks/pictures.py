@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .base import Part, StillClock, Task, visited
+from .base import Part, Task, visited
 
 
 class PicturesTask(Task):
@@ -32,7 +32,7 @@ class PicturesTask(Task):
                              f"--crop {self.arguments.crop} out.")
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
-        from ...data import picture_batches
+        from ...data import StillClock, picture_batches
 
         a = self.arguments
         samples = visited(part, a.visits if training else 1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..options import say
-from .base import Part, StillClock, Task, check_side, visited
+from .base import Part, Task, check_side, visited
 
 _SMALLEST_WITHOUT_CRITIC = 16
 _SMALLEST_REDUCIBLE = 4
@@ -39,7 +39,7 @@ class SuperresTask(Task):
         return check_side(side, self.record.multiple, least)
 
     def dataset(self, part: Part, training: bool, side: int | None, **options: Any) -> Any:
-        from ...data import create_paired_dataset
+        from ...data import StillClock, create_paired_dataset
 
         a = self.arguments
         samples = visited(part, a.visits if training else 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from ...errors import DataError
-from ...hdf5 import get_dataset, guard, keys_found, open_hdf5, read_attributes, shown
+from ...errors import DataError, shown
+from ...hdf5 import get_dataset, guard, keys_found, open_hdf5, read_attributes
 from ..index import file_stamp
 from .find import SUPPORTED
 from .volumes import ImageVolume, check_sizes

@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ...errors import DataError
-from ...hdf5 import shown
+from ...errors import DataError, shown
 from .dicom_tags import (
     GREY,
     bit_layout,

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DataError
-from ...hdf5 import shown
+from ...errors import DataError, shown
 from .dicom import DicomFile
 from .extras import load, parsing, reading
 

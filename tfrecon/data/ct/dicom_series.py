@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from ...hdf5 import shown
+from ...errors import shown
 from ..find import Skipped
 from ..index import file_stamp
 from .dicom import DicomFile

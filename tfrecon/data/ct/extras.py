@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from ...errors import DataError, ResourceError, TfreconError
-from ...hdf5 import file_error, shown
+from ...errors import DataError, ResourceError, TfreconError, shown
+from ...hdf5 import file_error
 
 
 def load(package: str, kind: str) -> Any:

@@ -7,8 +7,8 @@ import stat
 import zlib
 from collections.abc import Iterable
 
-from ...errors import DataError
-from ...hdf5 import file_error, shown
+from ...errors import DataError, shown
+from ...hdf5 import file_error
 from ..find import EXTENSIONS, Paths, Skipped, Walk, skip
 from ..kaggle import local_path, path_error
 

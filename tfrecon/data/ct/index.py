@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ...errors import DataError
-from ...hdf5 import shown
+from ...errors import DataError, shown
 from ..find import Paths, Skipped, reasons, skip
 from .arrays import index_arrays
 from .dicom import read_dicom_header

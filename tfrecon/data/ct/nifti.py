@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ...hdf5 import MAX_COMPRESSION, shown
+from ...errors import DataError, shown
+from ...hdf5 import MAX_COMPRESSION
 from ..index import file_stamp
 from ..memory import free_memory
 from .extras import load, parsing, reading

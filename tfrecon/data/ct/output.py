@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, shown
 from ...files import replace_when_complete
-from ...hdf5 import shown
 from ..output import is_complete, save_reconstruction
 from .dicom_output import write_derived
 from .dicom_pixels import encode_frame

@@ -7,8 +7,7 @@ import struct
 
 import numpy as np
 
-from ...errors import DataError
-from ...hdf5 import shown
+from ...errors import DataError, shown
 from ..index import file_stamp
 from .extras import load, reading
 from .volumes import ImageVolume, check_sizes

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, NonFiniteError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, NonFiniteError, UsageError, shown
 from ..index import file_stamp
 from .arrays import read_array
 from .dicom_pixels import read_frame

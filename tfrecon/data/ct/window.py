@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 from .volumes import ImageVolume
 
 # (centre, width) in HU as radiology uses them; "head_wide" shows brain and skull at once, "full" is a scanner's 12 bits.

@@ -7,8 +7,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 from ...physics.coil_maps import METHODS, calibration_area, estimate_maps
 from ..index import Volume
 from ..slices import SliceReader

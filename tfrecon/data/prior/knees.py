@@ -9,9 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, shown
 from ...files import replace_when_complete
-from ...hdf5 import get_dataset, guard, open_hdf5, shown
+from ...hdf5 import get_dataset, guard, open_hdf5
 from ...physics import fft2c
 
 _SOURCES = {"imgs": 3, "maps": 4, "masks": 3}

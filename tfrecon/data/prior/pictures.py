@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 from ...transforms import center_crop
 from ..batching import batched, check_batch_size, check_nan, elements
 from ..slices import SliceReader

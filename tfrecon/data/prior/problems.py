@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ...hdf5 import get_dataset, guard, open_hdf5, shown
+from ...errors import DataError, shown
+from ...hdf5 import get_dataset, guard, open_hdf5
 from ...physics import fft2c
 from ...physics.masks import variable_density_mask
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 from ...transforms import reduce_by_four
 from ..batching import check_nan, count_batches, elements
 from ..memory import check_slices_fit

@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 from ..find import Paths, Skipped
 from ..kaggle import local_path
 from .shard_manifest import MANIFEST, SHARD_NAME, Manifest, read_manifest

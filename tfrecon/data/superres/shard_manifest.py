@@ -14,8 +14,8 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import DataError
-from ...hdf5 import file_error, shown
+from ...errors import DataError, shown
+from ...hdf5 import file_error
 
 MANIFEST = "shards.json"
 FORMAT = {"format": "tfrecon shards", "version": 1, "task": "superres"}

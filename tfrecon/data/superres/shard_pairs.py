@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...errors import DataError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, UsageError, shown
 from ..batching import batched
 from .shard_records import RecordReader
 from .stream import SuperresStream

@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, shown
 from ...files import replace_when_complete, write_json
-from ...hdf5 import shown
 from ..output import check_folder
 from ..slices import SliceReader
 from ..splits import pseudonyms

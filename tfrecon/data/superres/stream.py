@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DataError, NonFiniteError, UsageError
-from ...hdf5 import shown
+from ...errors import DataError, NonFiniteError, UsageError, shown
 from ...transforms import crop_or_pad
 from ..slices import SliceReader
 from ..splits import Sample

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...errors import DataError
-from ...hdf5 import get_dataset, guard, keys_found, open_hdf5, read_attributes, shown
+from ...errors import DataError, shown
+from ...hdf5 import get_dataset, guard, keys_found, open_hdf5, read_attributes
 from ..find import Paths, Skipped, find_files, reasons, skip
 from ..index import file_stamp
 from ..layout import target_layout
