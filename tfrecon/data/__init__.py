@@ -34,10 +34,11 @@ from .superres import MagnitudeIndex, MagnitudeVolume, calculate_slices, index_m
 __all__ = [
     "Blurring", "CoilMapSource", "Combining", "EpochClock", "ImageIndex", "ImageReader", "ImageVolume", "Index",
     "MagnitudeIndex", "MagnitudeVolume", "Masking", "PictureProblem", "Problem", "SCALINGS", "Skipped", "SliceReader",
-    "StillClock", "Volume", "array_scale", "bit_scale", "blur_pairs", "calculate_slices", "check_folder", "check_no_shared_patient",
-    "check_scaling", "check_single_coil", "choose_mask", "create_paired_dataset", "ct", "examine_slice", "folds",
-    "from_network", "index_images", "index_magnitudes", "index_volumes", "is_complete", "knee_pictures", "masked_pairs",
-    "measured_pictures", "memory_shortage", "multicoil_pairs", "output_size", "picture_batches", "prepare_knees",
-    "problem_of", "pseudonyms", "resize_area", "resize_nearest", "save_reconstruction", "slice_folds", "split",
-    "split_slices", "superres_pairs", "to_network", "to_picture", "write_demo_ct", "write_demo_volumes",
+    "StillClock", "Volume", "array_scale", "bit_scale", "blur_pairs", "calculate_slices", "check_folder",
+    "check_no_shared_patient", "check_scaling", "check_single_coil", "choose_mask", "create_paired_dataset", "ct",
+    "examine_slice", "folds", "from_network", "index_images", "index_magnitudes", "index_volumes", "is_complete",
+    "knee_pictures", "masked_pairs", "measured_pictures", "memory_shortage", "multicoil_pairs", "output_size",
+    "picture_batches", "prepare_knees", "problem_of", "pseudonyms", "resize_area", "resize_nearest",
+    "save_reconstruction", "slice_folds", "split", "split_slices", "superres_pairs", "to_network", "to_picture",
+    "write_demo_ct", "write_demo_volumes",
 ]
