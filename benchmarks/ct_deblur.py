@@ -1,6 +1,6 @@
 """Judge a CT deblurring network over many blurs, the blurred images first.
 
-    python benchmarks/ct_deblur.py SHARP WEIGHTS [--seeds 20] [--window head_wide]
+    python benchmarks/ct_deblur.py SHARP WEIGHTS [--seeds 20] [--window head_wide] [--json]
 
 Two slices blurred once say little: a blur may be hardly visible or hopeless. SHARP is blurred once for every seed 0, 1, ...
 (all slices with the seed's kernel), deblurred and judged; the table shows the mean and standard deviation over seeds.
@@ -9,6 +9,7 @@ Two slices blurred once say little: a blur may be hardly visible or hopeless. SH
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--window", default="head_wide")
+    parser.add_argument("--json", action="store_true", help="the rows for benchmarks/ship_weights.py, no table")
     arguments = parser.parse_args()
     model = tfrecon.create(read_card(arguments.weights)["model"], weights=arguments.weights)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +55,10 @@ def main() -> None:
         for metric, scores in values.items():
             row[metric], row[f"{metric}_sd"] = float(scores.mean()), float(scores.std(ddof=1))
         rows.append(row)
-    print(metrics_table(rows))
+    if arguments.json:
+        print(json.dumps({"rows": rows}))
+        return
+    print(metrics_table(rows, baseline="blurred", counted="blurs"))
     better = np.mean([b["psnr"] < p["psnr"] for b, p in found])
     print(f"PSNR better than the blurred images for {better:.0%} of the blurs")
 

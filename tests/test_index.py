@@ -323,3 +323,15 @@ def test_many_bad_files_make_a_short_message(tmp_path):
         (tmp_path / f"{i:02}.h5").touch()
     with pytest.raises(DataError, match="no usable volume among 12 files: 00.h5: empty file.*; and 2 more"):
         index_volumes(tmp_path)
+
+
+def test_row_90_patterns_and_names_from_a_list(tmp_path):
+    for name in ("a.h5", "b.h5", "c[1].h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["kspace"] = np.ones((1, 32, 32), "complex64")
+    assert [name for _, name in find_files(tmp_path / "[ab].h5")[0]] == ["a.h5", "b.h5"]
+    assert [name for _, name in find_files(tmp_path / "c[1].h5")[0]] == ["c[1].h5"], "what exists is no pattern"
+    with pytest.raises(DataError, match=r"the pattern .*x\*\.h5 matched 0 files"):
+        find_files(tmp_path / "x*.h5")
+    listed = f"\ufeff{tmp_path / 'a.h5'}\r\n{tmp_path / 'b.h5'}\r".split("\n")
+    assert [name for _, name in find_files(listed)[0]] == ["a.h5", "b.h5"]

@@ -409,7 +409,7 @@ def test_validation_takes_the_volumes_range():
     for name in ("ssim", "psnr"):
         score = getattr(metrics, name)
         expected = [score(target[i, None], output[i, None], float(facts["data_range"][i])) for i in range(2)]
-        assert found[name] == pytest.approx(np.mean(expected), rel=1e-3), name
+        assert float(found[name]) == pytest.approx(np.mean(expected), rel=1e-3), name
 
 
 def test_grey_images_are_repeated_on_the_device():

@@ -70,3 +70,10 @@ def test_models_shows_one_in_words_and_as_json(capsys):
     assert found["weights"] == ["modl-brain-6x"] and set(found["presets"]) >= {"recommended", "published", "seed"}
     assert "did you mean modl?" in call(capsys, "models", "modle").err
     assert "batch size" not in call(capsys, "models", "zero_filled").out
+
+
+def test_a_card_shows_what_was_judged_with_doing_nothing_first():
+    rows = [{"name": "zero_filled", "psnr": 20.0, "n": 3}, {"name": "prediction", "psnr": 19.0, "n": 3}]
+    text = model_card({**RECORDS["unet_gan"].describe(), "judged": {"three hearts": rows}, "scores": {"ssim": 0.9}})
+    assert text.index("three hearts:") < text.index("zero_filled (baseline)") < text.index("prediction | 19.00 ± n/a !")
+    assert "below the baseline" in text and "validation data" not in text

@@ -1,5 +1,6 @@
 """Finds the HDF5 files under a path, whatever their names, and says what it leaves out."""
 
+import glob
 import os
 import stat
 from collections import Counter, deque
@@ -41,17 +42,34 @@ def find_files(path: Paths) -> tuple[list[tuple[str, str]], list[Skipped]]:
 
     A file that is named outright is taken whatever its extension; in folders `.h5`, `.hdf5` and `.hdf` count and
     hidden entries do not. Links to folders are followed, each folder once. `kaggle://owner/dataset` is that dataset's
-    folder (see `kaggle.py`).
+    folder (see `kaggle.py`). What does not exist and holds *, ? or [ is a pattern (** for any folders); ends of lines and the
+    mark some editors begin a text with are taken off names read from a list.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         return _from_list(path)
-    path = local_path(os.fsdecode(path))
+    path, matched = named(path)
+    if matched:
+        return _from_list(matched)
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             return [(path, os.path.basename(path))], []
         return Walk(path).result()
     except OSError as error:
         raise path_error(path, error) from error
+
+
+def named(path: str | bytes | os.PathLike) -> tuple[str, list[str]]:
+    """The path a name stands for, and what it matches if it is a pattern."""
+    path = local_path(os.fsdecode(path))
+    if os.path.lexists(path):
+        return path, []
+    path = path.strip("\ufeff\r\n")
+    if not glob.has_magic(path) or os.path.lexists(path):
+        return path, []
+    matched = sorted(glob.glob(path, recursive=True))
+    if not matched:
+        raise DataError(f"the pattern {shown(path)} matched 0 files")
+    return path, matched
 
 
 def _from_list(paths: Iterable) -> tuple[list[tuple[str, str]], list[Skipped]]:

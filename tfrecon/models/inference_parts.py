@@ -213,6 +213,8 @@ def bias_of(layer: keras.layers.Layer) -> np.ndarray:
 
 def copied(layer: keras.layers.Layer, sources: list) -> Any:
     copy = type(layer).from_config(layer.get_config())
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        copy.output_padding = layer.output_padding  # the configuration of Keras 3.13 forgets it
     return called(copy, sources[0] if len(sources) == 1 else sources, layer.get_weights())
 
 

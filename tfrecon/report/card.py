@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .tables import metrics_markdown
+
 _TAGS = {"masked": ["mri", "image-reconstruction"], "multicoil": ["mri", "image-reconstruction", "multi-coil"],
          "superres": ["mri", "super-resolution"], "blur": ["ct", "deblurring"], "pictures": ["mri", "normalizing-flow"]}
 _LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit"}  # as the Hugging Face Hub writes them
@@ -13,6 +15,7 @@ _WARNING = ("Research software, not a medical device. A reconstruction can look 
             "or invented. Never use it for diagnosis.")
 _PROTOCOL = ("acceleration", "center_fraction", "mask_type", "combine", "coil_maps", "blur_length", "window", "window_center",
              "window_width", "scaling")
+_COLUMNS = ("nmse", "nrmse", "psnr", "ssim")
 _SCORES = ("ssim", "psnr", "l1", "nrmse", "bits_per_dim")
 
 
@@ -23,7 +26,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         facts: of the zoo's record and the weights' card: `name`, `summary`, `task`, `source`, `licence`, `parity` and, as far as
             known, `system`, `builder`, `training_class`, `value_range`, `sizes`, `published`, `record` and `weights_licence`,
             `scaling`, `options`, how the data were measured, `inputs`, `outputs`, `weights_sha256`, `data`, `training`,
-            `scores` (mean values by name) and `baseline_scores`.
+            `scores` (mean values by name) and `baseline_scores`, `judged`: what data -> rows of a table, doing nothing first.
     """
     licence = _LICENCES.get(facts.get("weights_licence", "Apache-2.0"), "other")
     front = {"library_name": "keras", "pipeline_tag": "image-to-image", "license": licence,
@@ -38,7 +41,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
                                  "trained by its authors with": facts.get("published") or None})
     parts += _section("Data and protocol", {"data": facts.get("data"), "training": facts.get("training"),
                                             **{name: facts[name] for name in _PROTOCOL if facts.get(name) is not None}})
-    parts += _scores(facts)
+    parts += _judged(facts) or _scores(facts)
     parts += _section("Inputs", facts.get("inputs", {}))
     parts += _section("Outputs", facts.get("outputs", {}))
     parts += _section("Network", {"task": facts.get("task"), "value range": facts.get("value_range"),
@@ -65,6 +68,15 @@ def _text(value: Any) -> str:
 
 def _code(path: str | None) -> str | None:
     return f"tfrecon.{path}" if path else None
+
+
+def _judged(facts: Mapping[str, Any]) -> list[str]:
+    """Tables on data that were held out from training and from the choice of the epoch, unless their names say otherwise."""
+    lines = []
+    for data, rows in (facts.get("judged") or {}).items():
+        columns = [name for name in _COLUMNS if any(name in row for row in rows)]
+        lines += [f"{data}:", "", metrics_markdown(rows, columns, rows[0]["name"]), ""]
+    return ["## Scores", "", *lines] if lines else []
 
 
 def _scores(facts: Mapping[str, Any]) -> list[str]:

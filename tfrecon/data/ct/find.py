@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from ...errors import DataError, shown
 from ...hdf5 import file_error
-from ..find import EXTENSIONS, Paths, Skipped, Walk, skip
-from ..kaggle import local_path, path_error
+from ..find import EXTENSIONS, Paths, Skipped, Walk, named, skip
+from ..kaggle import path_error
 
 SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG and HDF5 with `hu` or `reconstruction`"
 ENDINGS = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".png", *EXTENSIONS)
@@ -40,11 +40,14 @@ def find_images(path: Paths) -> tuple[list[tuple[str, str, str]], list[Skipped]]
     """The image files under a path as (path, name, format), sorted by name, and what was set aside while looking.
 
     A file that is named outright must be one; in folders others are passed over, and set aside with the reason where
-    their name promises an image. `kaggle://owner/dataset` is that dataset's folder (see `data/kaggle.py`).
+    their name promises an image. `kaggle://owner/dataset` is that dataset's folder (see `data/kaggle.py`);
+    patterns as in `data.find.find_files`.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         return _from_list(path)
-    path = local_path(os.fsdecode(path))
+    path, matched = named(path)
+    if matched:
+        return _from_list(matched)
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             return _ImageWalk(path).images()
