@@ -111,7 +111,11 @@ def test_tensorflow_lite_at_a_fixed_size(capsys, tmp_path, name):
     words = ("export", weights(tmp_path, name), tmp_path / "out", "--format", "tflite")
     refused = call(capsys, *words)
     assert refused.code == 2 and "--size" in refused.err
+    (tmp_path / "out" / "saved_model").mkdir(parents=True)
+    (tmp_path / "out" / "saved_model" / "saved_model.pb").write_bytes(b"of an export before")
+    (tmp_path / "out" / "export.json").write_text("{}")
     made = call(capsys, *words, "--batch", "1", "--size", "24x32", "--units", "file", "--overwrite", "--json")
+    assert not (tmp_path / "out" / "saved_model").exists(), "golden.npz and the card are no longer of that network"
     assert made.code == 0, made.err
     assert made.json()["parity"][0]["input"] == [1, 24, 32]
     assert call(capsys, "verify", tmp_path / "out" / "model.tflite", "--golden", tmp_path / "out" / "golden.npz").code == 0

@@ -7,6 +7,7 @@ MODEL_CARD.md. Sizes stay open unless they are fixed here; TensorFlow Lite wants
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,23 @@ def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
         rows += [{"format": format, "input": list(drift.shape), "largest": drift.largest, "scale": drift.scale,
                   "ok": drift.within(_TOLERANCE)} for drift in drifts]
         say(f"{path}: checked on {len(drifts)} inputs")
+    _drop_others(out, arguments.format)
     files = hashes(out, [FORMATS[format] for format in arguments.format])
     write_json(out / "export.json", {**facts.record, "parity": rows, "files": files})
     write_whole(out / "MODEL_CARD.md", model_card(facts.card).encode())
     _print(arguments, facts, rows, files)
     return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _drop_others(out: Path, formats: list[str]) -> None:
+    """Formats of an export before this one: golden.npz and the card are no longer theirs."""
+    if not (out / "export.json").exists():
+        return  # not an export of ours
+    for name in set(FORMATS.values()) - {FORMATS[format] for format in formats}:
+        if (out / name).is_dir() and not (out / name).is_symlink():
+            shutil.rmtree(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
 
 
 def _print(arguments: argparse.Namespace, facts: Any, rows: list[dict], files: dict[str, str]) -> None:
