@@ -16,7 +16,7 @@ from ..runs import WEIGHTS
 from ..tasks import Part, task_of
 from .tasks import MaskedDemo, demo_of
 
-HELP = "see everything work in about two minutes"
+HELP = "see everything work in a few minutes"
 _MARKER = "demo.json"
 _REPEATED = ("model", "epochs", "volumes", "slices", "size", "acceleration", "blur_length", "seed")
 
