@@ -75,14 +75,13 @@ def _side(arguments: argparse.Namespace) -> dict[str, Any]:
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    strategy, device = _strategy(arguments.side)
+    strategy, device, jit = _strategy(arguments.side)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         batches = _batches(Path(folder))
         for name in arguments.models:
             try:
-                found[name] = _trained(name, batches[name], strategy, None if arguments.side == "accelerator" else False,
-                                       arguments.steps, device)
+                found[name] = _trained(name, batches[name], strategy, jit, arguments.steps)
             except Exception:  # one system that fails must not hide the others
                 found[name] = {"error": traceback.format_exc(limit=-3)}
     machine = {"device": device, "python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
@@ -90,15 +89,20 @@ def _side(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"machine": machine, "models": found}
 
 
-def _strategy(side: str) -> tuple[Any, str]:
+def _strategy(side: str) -> tuple[Any, str, Any]:
+    """(how it is distributed, what it runs on, jit_compile)."""
     import tensorflow as tf
 
-    if side == "accelerator" and os.environ.get("TPU_NAME", os.environ.get("COLAB_TPU_ADDR")):
+    if side == "cpu":
+        return tf.distribute.get_strategy(), "CPU", False
+    if os.environ.get("TPU_NAME", os.environ.get("COLAB_TPU_ADDR")):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=os.environ.get("TPU_NAME", "local"))
-        return tf.distribute.TPUStrategy(resolver), f"{resolver.num_accelerators()} TPU"
-    gpus = tf.config.list_physical_devices("GPU") if side == "accelerator" else []
-    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
-    return tf.distribute.get_strategy(), name if side == "cpu" or gpus else "CPU with XLA (no accelerator found)"
+        return tf.distribute.TPUStrategy(resolver), f"{resolver.num_accelerators()} TPU", "auto"
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return tf.distribute.get_strategy(), "CPU with XLA (no accelerator found)", True
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return tf.distribute.get_strategy(), name, "auto"
 
 
 def _batches(folder: Path) -> dict[str, Any]:
@@ -123,16 +127,15 @@ def _batches(folder: Path) -> dict[str, Any]:
             "modl": (problem.inputs,), "deep_basis_pursuit": (problem.inputs,)}
 
 
-def _trained(name: str, batch: Any, strategy: Any, jit: Any, steps: int, device: str) -> dict[str, Any]:
+def _trained(name: str, batch: Any, strategy: Any, jit: Any, steps: int) -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
     from tfrecon import create
 
     keras.utils.set_random_seed(0)
-    compiled = True if device.startswith("CPU with") else "auto" if jit is None else jit
     with strategy.scope():
-        model = create(name, jit_compile=compiled, **MODELS[name])
+        model = create(name, jit_compile=jit, **MODELS[name])
     batch = tuple(batch) if isinstance(batch, (tuple, list)) else batch
     data = tf.data.Dataset.from_tensors(batch).repeat()
     losses, took = [], []

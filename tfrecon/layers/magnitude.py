@@ -8,6 +8,14 @@ import keras
 from keras import ops
 
 
+def flat_sqrt(x: Any) -> Any:
+    """The square root of a real tensor, at least 0, with gradient 0 at 0."""
+    positive = x > 0
+    # Both branches of a where are differentiated: the root must not see the zeros at all.
+    root = ops.sqrt(ops.where(positive, x, ops.ones_like(x)))
+    return ops.where(positive, root, ops.zeros_like(x))
+
+
 @keras.saving.register_keras_serializable(package="tfrecon")
 class Magnitude(keras.layers.Layer):
     """sqrt(sum of squares over the channels), with gradient 0 where the value is 0.
@@ -19,11 +27,7 @@ class Magnitude(keras.layers.Layer):
     """
 
     def call(self, inputs: Any) -> Any:
-        power = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
-        positive = power > 0
-        # Both branches of a where are differentiated: the root must not see the zeros at all.
-        root = ops.sqrt(ops.where(positive, power, ops.ones_like(power)))
-        return ops.where(positive, root, ops.zeros_like(power))
+        return flat_sqrt(ops.sum(ops.square(inputs), axis=-1, keepdims=True))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import UsageError
@@ -19,8 +19,13 @@ def check_sizes(image_shape: tuple, multiple: int, smallest: int) -> None:
 
 
 def check_counts(least: int = 1, most: float = math.inf, **counts: Any) -> None:
-    """UsageError unless all are whole numbers from `least` to `most`; None, an unknown size, is let through."""
+    """UsageError unless all are whole numbers from `least` to `most`."""
     wanted = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
     for name, value in counts.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most):
+        if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
             raise UsageError(f"Expected {name} to be a whole number {wanted}, received {value!r}.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number, NumPy's included, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ from ..layers import CentreLevels, Conv1x1LU, FlowStep, RationalQuadraticCouplin
 from ..layers.flow_linear import apply_map, undo_map
 from ..layers.rational_quadratic import MOST_BINS
 from .conditioners import convnet_conditioner, residual_conditioner
-from .sizes import check_counts
+from .sizes import check_counts, is_number
 
 _CONDITIONERS = {"convnet": convnet_conditioner, "residual": residual_conditioner}
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -95,11 +94,11 @@ class SplineFlow(keras.Model):
         for name, value in (("multi_scale", multi_scale), ("batch_norm", batch_norm)):
             if not isinstance(value, bool):
                 raise UsageError(f"{name} must be True or False, received {value!r}.")
-        if not _is_number(dropout) or not 0 <= dropout < 1:
+        if not is_number(dropout) or not 0 <= dropout < 1:
             raise UsageError(f"dropout must be a number of at least 0 and below 1, received {dropout!r}.")
         if not isinstance(conditioner, str) or conditioner not in _CONDITIONERS:
             raise UsageError(f"The conditioner must be one of {', '.join(_CONDITIONERS)}, received {conditioner!r}.")
-        if not _is_number(tail_bound) or not 0 < tail_bound < float("inf"):
+        if not is_number(tail_bound) or not 0 < tail_bound < float("inf"):
             raise UsageError(f"tail_bound must be a finite number above 0, received {tail_bound!r}.")
         self.image_shape = _checked_shape(image_shape, levels)
         self._settings = {
@@ -243,13 +242,9 @@ class PreparedFlow:
 
 def _drawn(flow: SplineFlow, n: int, temperature: float, seed: int | None) -> Any:
     check_counts(n=n)
-    if not _is_number(temperature) or not 0 <= temperature < float("inf"):
+    if not is_number(temperature) or not 0 <= temperature < float("inf"):
         raise UsageError(f"The temperature must be a number of at least 0, received {temperature!r}.")
     return temperature * keras.random.normal((n, flow.latent_size), seed=seed, dtype=flow.variable_dtype)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def log_normal(z: Any) -> Any:
@@ -295,7 +290,7 @@ def _level_sizes(image_shape: tuple, levels: int, multi_scale: bool) -> list[tup
 def _checked_shape(image_shape: tuple, levels: int) -> tuple[int, int, int]:
     shape = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else ()
     check_counts(**{f"image_shape[{i}]": n for i, n in enumerate(shape)})
-    if len(shape) != 3 or None in shape or any(n % 2**levels for n in shape[:2]):
+    if len(shape) != 3 or any(n % 2**levels for n in shape[:2]):
         raise UsageError(f"Expected image_shape=(H, W, C) with H and W multiples of {2**levels} for {levels} levels, received "
                          f"{image_shape}. Take fewer levels, or crop the images.")
     return tuple(int(n) for n in shape)

@@ -48,8 +48,7 @@ def Generator_HR(
     Reference: JanPanjan/SRResCycGAN_MRI (seed 002) src; after Umer and Micheloni, "Deep Cyclic Generative Adversarial
         Residual Convolutional Networks for Real Image Super-Resolution" (2020).
     """
-    check_counts(filters=filters, height=input_shape[0], width=input_shape[1])
-    check_counts(0, n_blocks=n_blocks)
+    _check_options(input_shape, filters, n_blocks)
     conv = _convolution(filters, 5)
     inputs = keras.Input(input_shape, name="image")
     x = enlarged = keras.layers.Conv2DTranspose(filters, 5, strides=4, padding="same", name="encoder")(inputs)
@@ -82,8 +81,7 @@ def Generator_LR(
     Departures: none.
     Reference: JanPanjan/SRResCycGAN_MRI (seed 002) src.
     """
-    check_counts(filters=filters, height=input_shape[0], width=input_shape[1])
-    check_counts(0, n_blocks=n_blocks)
+    _check_options(input_shape, filters, n_blocks)
     inputs = keras.Input(input_shape, name="image")
     x = _conv_norm_leaky(inputs, "stem", filters, 7)
     for i in (1, 2):
@@ -177,6 +175,12 @@ def _check_critic_size(input_shape: tuple) -> None:
             f"learn and gives the generator no gradient. Train on images of at least {useful}.",
             stacklevel=3,
         )
+
+
+def _check_options(input_shape: tuple, filters: int, n_blocks: int) -> None:
+    known = {name: n for name, n in zip(("height", "width"), input_shape) if n is not None}
+    check_counts(filters=filters, **known)
+    check_counts(0, n_blocks=n_blocks)
 
 
 def _convolution(filters: int, size: int, **options: Any) -> Any:

@@ -75,7 +75,7 @@ def _judged(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for data, rows in (facts.get("judged") or {}).items():
         columns = [name for name in _COLUMNS if any(name in row for row in rows)]
-        lines += [f"{data}:", "", metrics_markdown(rows, columns, rows[0]["name"]), ""]
+        lines += [f"{data}:", "", metrics_markdown(rows, columns, rows[0]["name"], "cases"), ""]
     return ["## Scores", "", *lines] if lines else []
 
 

@@ -11,7 +11,8 @@ from keras import ops
 from .. import losses
 from ..errors import UsageError
 from ..losses.wasserstein import PENALTY_NORMS
-from .gan import GAN, check_positive_count, content_function, serializable
+from ..models.sizes import check_counts
+from .gan import GAN, content_function, serializable
 from .optimizers import TorchAdam
 
 
@@ -59,7 +60,8 @@ class CTDeblurGAN(GAN):
         super().__init__(generator, discriminator, **kwargs)
         if penalty_norm not in PENALTY_NORMS:
             raise UsageError(f"penalty_norm must be one of {', '.join(PENALTY_NORMS)}, received {penalty_norm!r}.")
-        self.critic_updates = self.critic_steps = check_positive_count("critic_updates", critic_updates)
+        check_counts(critic_updates=critic_updates)
+        self.critic_updates = self.critic_steps = critic_updates
         self.gradient_penalty_weight, self.penalty_norm = float(gradient_penalty_weight), penalty_norm
         self.content = losses.PerceptualLoss(pre_activation=True) if content is None else content
         self.content_loss = content_function(self.content)

@@ -12,7 +12,8 @@ from keras import ops
 from .. import losses
 from ..errors import UsageError
 from ..layers import frozen_statistics
-from .gan import GAN, check_positive_count, content_function, serializable
+from ..models.sizes import check_counts
+from .gan import GAN, content_function, serializable
 
 _STATISTICS = ("batch", "moving")
 
@@ -64,7 +65,8 @@ class DeblurGAN(GAN):
         super().__init__(generator, discriminator, symmetric, **kwargs)
         if critic_statistics not in _STATISTICS:
             raise UsageError(f"critic_statistics must be batch or moving, received {critic_statistics!r}.")
-        self.critic_updates = check_positive_count("critic_updates", critic_updates)
+        check_counts(critic_updates=critic_updates)
+        self.critic_updates = critic_updates
         self.critic_steps = 2 * self.critic_updates
         self.content = losses.PerceptualLoss("vgg16", "block3_conv3") if content is None else content
         self.content_loss = content_function(self.content)

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from .. import losses
-from ..errors import UsageError
 from .image_trainer import ImageTrainer
 from .schedules import per_update
 
@@ -99,11 +98,3 @@ def content_function(content: Any) -> Any:
 def serializable(content: Any) -> Any:
     """A `content` argument for a config: names stay, objects become their own configs."""
     return content if isinstance(content, str) else keras.saving.serialize_keras_object(content)
-
-
-def check_positive_count(name: str, value: Any) -> int:
-    """UsageError unless a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{name} must be a whole number of at least 1, received {value!r}.")
-    return value
-

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from ..errors import UsageError
+from ..layers.magnitude import flat_sqrt
 
 CENTRE = 8  # columns, or rows and columns, around DC that always stay with the reconstruction
 
@@ -54,9 +55,8 @@ def held_back_loss(operator: Any, inputs: Mapping[str, Any], image: Any) -> Any:
 
 
 def _euclidean(x: Any) -> Any:
-    squares = tf.reduce_sum(tf.square(tf.math.real(x)) + tf.square(tf.math.imag(x)), axis=list(range(1, len(x.shape))))
-    # The root's slope at 0 is infinite; a sample without held-back parts has to have the gradient 0.
-    return tf.where(squares > 0, tf.sqrt(tf.where(squares > 0, squares, tf.ones_like(squares))), tf.zeros_like(squares))
+    # A sample without held-back parts has to have the gradient 0.
+    return flat_sqrt(tf.reduce_sum(tf.square(tf.math.real(x)) + tf.square(tf.math.imag(x)), axis=list(range(1, len(x.shape)))))
 
 
 def _absolute(x: Any) -> Any:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from ..errors import DataError, UsageError
-from .gan import check_positive_count
+from ..models.sizes import check_counts
 from .optimizers import TorchAdam
 from .unrolled_recon import UnrolledRecon
 
@@ -38,7 +38,8 @@ class ScanAdaptation:
     """
 
     def __init__(self, model: Any, steps: int = 100, learning_rate: float = 1e-4, held_back: float = 0.4, seed: int = 0):
-        self.steps = check_positive_count("steps", steps)
+        check_counts(steps=steps)
+        self.steps = steps
         if not hasattr(model, "denoiser"):
             raise UsageError("Only a model with a denoiser can adapt, a MoDL or DeepBasisPursuit; received "
                              f"{type(model).__name__}.")

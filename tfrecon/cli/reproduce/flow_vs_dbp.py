@@ -82,57 +82,56 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _full(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     """(flow, judged problem, training problem, who is where)."""
+    from ...data import index_magnitudes
     from ...errors import DataError
     from ...zoo import create
 
     out = check_place(arguments)
-    _check_people(arguments)
+    # None: the knee set, which does not say who is who.
+    judged, learned = (None if _is_knee_set(path) else index_magnitudes(path) for path in (arguments.data, arguments.train))
+    both = {v.patient for v in judged.volumes} & {v.patient for v in learned.volumes} if judged and learned else ()
+    if both:
+        raise DataError(f"{len(both)} people are in both --data and --train, which inflates every score. Give --train volumes of "
+                        "other people.")
     flow = create(MODEL, weights=arguments.flow).flow
-    learned = _what_the_flow_learned_from(arguments)
-    problem = _problem(arguments, arguments.data, flow, arguments.pictures, 0)
-    training = _problem(arguments, arguments.train, flow, arguments.train_pictures, 10_000)
+    told = _what_the_flow_learned_from(arguments.flow, judged)
+    problem = _problem(arguments, arguments.data, judged, flow, arguments.pictures, 0)
+    training = _problem(arguments, arguments.train, learned, flow, arguments.train_pictures, 10_000)
     same = len({x.tobytes() for x in problem.truth} & {x.tobytes() for x in training.truth})
     if same:
         raise DataError(f"{same} of the judged pictures are among those of --train, which inflates every score. Give --train "
                         "other pictures (the knee set: other slices in `data.prepare_knees`).")
     note(out, arguments)
-    return flow, problem, training, f"--data is judged, --train trained on; {learned}"
+    return flow, problem, training, f"--data is judged, --train trained on; {told}"
 
 
-def _check_people(arguments: argparse.Namespace) -> None:
-    """DataError where somebody is judged whom the networks learn from, as far as the files say who is who."""
-    from ...data import index_magnitudes
-    from ...errors import DataError
+def _what_the_flow_learned_from(weights: str, judged: Any) -> str:
+    """A sentence, from the record beside its weights; DataError where volumes are judged that it was trained on.
 
-    if _is_knee_set(arguments.data) or _is_knee_set(arguments.train):
-        return
-    judged, training = ({v.patient for v in index_magnitudes(path).volumes} for path in (arguments.data, arguments.train))
-    if judged & training:
-        raise DataError(f"{len(judged & training)} people are in both --data and --train, which inflates every score. Give "
-                        "--train volumes of other people.")
-
-
-def _what_the_flow_learned_from(arguments: argparse.Namespace) -> str:
-    """A sentence, from the record beside its weights; DataError where volumes are judged that it was trained on."""
-    from ...data import index_magnitudes
+    Args:
+        judged: index of the judged volumes; None: the knee set.
+    """
     from ...errors import DataError, shown
+    from ...files import sha256_of
+    from ...weights import local_file
     from ..report.run_folders import Training, read_runs
 
+    path = Path(local_file(weights))
     try:
-        run = read_runs([str(Path(arguments.flow).parent)])[0]
+        run = read_runs([str(path.parent)])[0]
     except DataError:
         run = None
-    if not isinstance(run, Training):
+    if not isinstance(run, Training) or run.weights and run.weights != sha256_of(path):
         return "who the flow learned from is not known: there is no record of its training beside its weights"
-    if _is_knee_set(arguments.data):
+    if judged is None:
         return f"the flow learned from {len(run.side('train'))} volumes; the knee set does not say who is who"
-    judged = {volume.name for volume in index_magnitudes(arguments.data).volumes}
-    seen = sorted(judged & set(run.side("train")))
+    names = {volume.name for volume in judged.volumes}
+    seen = sorted(names & set(run.side("train")))
     if seen:
-        raise DataError(f"the flow was trained on {', '.join(map(shown, seen[:5]))}, by name ({len(seen)} of {len(judged)} "
+        raise DataError(f"the flow was trained on {', '.join(map(shown, seen[:5]))}, by name ({len(seen)} of {len(names)} "
                         "volumes of --data), which inflates its scores. Judge by volumes it has not seen.")
-    chose = len(judged & set(run.side("validation")))
-    return (f"the flow learned from {len(run.side('train'))} other volumes; {chose} of the {len(judged)} judged ones were those "
+    chose = len(names & set(run.side("validation")))
+    return (f"the flow learned from {len(run.side('train'))} other volumes; {chose} of the {len(names)} judged ones were those "
             "its epoch was chosen by")
 
 
@@ -154,13 +153,13 @@ def _small(arguments: argparse.Namespace) -> tuple[Any, Any, Any, str]:
     return flow, judged, _pictures(arguments, parts.train.index, flow, arguments.train_pictures, 10_000), parts.sentence()
 
 
-def _problem(arguments: argparse.Namespace, path: str, flow: Any, wanted: int, offset: int) -> Any:
-    """The pictures of a path, at even distances, and their measurement."""
-    from ...data import index_magnitudes, knee_pictures
+def _problem(arguments: argparse.Namespace, path: str, index: Any, flow: Any, wanted: int, offset: int) -> Any:
+    """The pictures of an index, or of the knee set where there is none, at even distances, and their measurement."""
+    from ...data import knee_pictures
 
-    if _is_knee_set(path):
+    if index is None:
         return knee_pictures(path, wanted, flow.num_bits, flow.image_shape[:2])
-    return _pictures(arguments, index_magnitudes(path), flow, wanted, offset)
+    return _pictures(arguments, index, flow, wanted, offset)
 
 
 def _pictures(arguments: argparse.Namespace, index: Any, flow: Any, wanted: int, offset: int) -> Any:
