@@ -44,6 +44,7 @@ HEADER = f"""<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 
 READ, NUMPY, SCIPY = "raw h5py reads", "plain centred ifft2 of one core, numpy", "plain centred ifft2 of one core, scipy"
 STORED, COMPUTED = "tfrecon, stored target", "tfrecon, both images computed"
+MEMORY, DEFLATED = ", its transforms alone, from memory", "tfrecon, stored target, deflated files"
 TUNED, VARIABLES = ", malloc tuned by `prepare`", ", malloc tuned by environment variables"
 TORCH = "PyTorch DataLoader with fastMRI's transform, {} workers"
 
@@ -55,6 +56,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         write_volumes(folder)
+        Path(folder, "deflated").mkdir()
+        write_volumes(f"{folder}/deflated", chunks=(1, HEIGHT, WIDTH), compression="gzip", compression_opts=4, shuffle=True)
         workers = [Worker(__file__, n, "--folder", folder, environment=_environment(n)) for n in _names()]
         in_turns(workers, arguments.rounds)
         peaks = [worker.stop() for worker in workers]
@@ -62,13 +65,13 @@ def main() -> None:
     print(_report(workers, peaks))
 
 
-def write_volumes(folder: str, count: int = 3) -> None:
+def write_volumes(folder: str, count: int = 3, **storage: Any) -> None:
     """Random volumes in fastMRI's layout, the header included that its loader wants."""
     rng = np.random.default_rng(0)
     for number in range(count):
         parts = rng.standard_normal((2, SLICES, HEIGHT, WIDTH), dtype=np.float32) * 1e-5
         with h5py.File(Path(folder) / f"file100000{number}.h5", "w") as file:
-            file["kspace"] = parts[0] + 1j * parts[1]
+            file.create_dataset("kspace", data=parts[0] + 1j * parts[1], **storage)
             file["reconstruction_esc"] = np.abs(rng.standard_normal((SLICES, CROP, CROP), dtype=np.float32)) * 1e-5
             file["ismrmrd_header"] = HEADER
             file.attrs.update({"max": 5e-5, "norm": 1e-2, "patient_id": f"nobody {number}", "acquisition": "CORPD_FBK"})
@@ -76,7 +79,7 @@ def write_volumes(folder: str, count: int = 3) -> None:
 
 def _names() -> list[str]:
     names = [READ, NUMPY, *([SCIPY] if installed("scipy") else [])]
-    names += [target + how for target in (STORED, COMPUTED) for how in ("", TUNED, VARIABLES)]
+    names += [target + how for target in (STORED, COMPUTED) for how in (MEMORY + TUNED, "", TUNED, VARIABLES)] + [DEFLATED]
     return names + ([TORCH.format(n) for n in (0, 2)] if installed("torch", "fastmri") else [])
 
 
@@ -107,6 +110,8 @@ def _measurement(name: str, folder: str) -> Callable[[], tuple[float, float]]:
         return _timed(lambda: _reads(folder), 1)
     if name in (NUMPY, SCIPY):
         return _timed(lambda: _transforms(name), 1)
+    if MEMORY in name:
+        return _timed(lambda: iter(_from_memory(name)), BATCH)
     loader = _torch_loader(folder, int(name.split()[-2])) if name.startswith("PyTorch") else _our_dataset(name, folder)
     return _timed(lambda: itertools.chain.from_iterable(itertools.repeat(loader)), BATCH)
 
@@ -144,14 +149,38 @@ def _transforms(name: str) -> Iterator[np.ndarray]:
 
 def _our_dataset(name: str, folder: str) -> Any:
     warnings.simplefilter("ignore")  # random numbers do not look like k-space
+    _tune(name)
+    from tfrecon.data import create_paired_dataset
+
+    target = "reconstruction_esc" if name.startswith(STORED) else "kspace"
+    return create_paired_dataset(folder if name != DEFLATED else f"{folder}/deflated", target=target, batch_size=BATCH).repeat()
+
+
+def _from_memory(name: str) -> Any:
+    """Batches of the images alone, their k-space being in memory: what all cores can do of this arithmetic."""
+    _tune(name)
+    import tensorflow as tf
+
+    from tfrecon.physics import columns_of, masked_and_full, masks
+
+    rng, full = np.random.default_rng(0), name.startswith(COMPUTED)
+    parts = rng.standard_normal((2, HEIGHT, WIDTH), dtype=np.float32)
+    mask = masks.random_mask(WIDTH, 0.08, 4, seed=0)
+    columns = tf.constant(columns_of(parts[0] + 1j * parts[1], None if full else mask))
+
+    def images(_: Any) -> tuple:
+        pair = masked_and_full(columns, mask, (CROP, CROP), full)
+        return pair if full else pair[:1]
+
+    numbers = tf.data.Dataset.range(1).repeat()
+    return numbers.map(images, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+def _tune(name: str) -> None:
     if name.endswith(TUNED):
         from tfrecon.cli.process import prepare
 
         prepare()
-    from tfrecon.data import create_paired_dataset
-
-    target = "reconstruction_esc" if name.startswith(STORED) else "kspace"
-    return create_paired_dataset(folder, target=target, batch_size=BATCH).repeat()
 
 
 def _torch_loader(folder: str, workers: int) -> Any:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from helpers import check_adjoint, check_linear, complex_normal
 
 from tfrecon.errors import DataError
-from tfrecon.physics import fft2c, ifft2c, masked_and_full, rss, zero_filled
+from tfrecon.physics import columns_of, fft2c, ifft2c, masked_and_full, rss, zero_filled
 from tfrecon.transforms import center_crop, crop_size
 
 KINDS = {"numpy": np.asarray, "tensorflow": tf.constant}
@@ -64,13 +64,36 @@ def test_shared_readout_equals_two_plain_transforms(size, crop):
     wanted = {"full": size, "odd": (7, 5), "even": (6, 8), "one": (1, 1)}[crop]
     rng = np.random.default_rng(0)
     kspace, mask = complex_normal(rng, size, np.complex64), rng.random(size[1]) < 0.5
-    masked, full = masked_and_full(tf.constant(kspace), tf.constant(mask), wanted)
+    masked, full = masked_and_full(columns_of(kspace), mask, wanted)
     limit = 2e-6 * np.abs(ifft2c(kspace)).max()
     np.testing.assert_allclose(masked, center_crop(zero_filled(kspace, mask), wanted), atol=limit)
     np.testing.assert_allclose(full, center_crop(zero_filled(kspace), wanted), atol=limit)
-    alone, nothing = masked_and_full(tf.constant(kspace), tf.constant(mask), wanted, full=False)
+    alone, nothing = masked_and_full(columns_of(kspace, mask), mask, wanted, full=False)
     assert nothing is None
     np.testing.assert_allclose(alone, masked, atol=limit)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_magnitudes_keep_units_whose_squares_leave_float32(unit):
+    kspace = (complex_normal(np.random.default_rng(0), (12, 10), complex) * unit).astype(np.complex64)
+    masked, full = masked_and_full(columns_of(kspace), np.arange(10) % 3 > 0, (12, 10))
+    np.testing.assert_allclose(full, zero_filled(kspace), rtol=1e-4)
+    np.testing.assert_allclose(masked, zero_filled(kspace, np.arange(10) % 3 > 0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_what_was_not_measured_has_no_part_in_the_zero_filled_image(full):
+    kspace, mask = complex_normal(np.random.default_rng(0), (6, 8), np.complex64), np.arange(8) % 2 == 0
+    spoiled = np.where(mask, kspace, np.nan + 0j)
+    masked, _ = masked_and_full(columns_of(spoiled, None if full else mask), mask, (6, 8), full)
+    np.testing.assert_allclose(masked, zero_filled(kspace, mask), atol=1e-6)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_mask_that_leaves_nothing_gives_an_empty_image(full):
+    mask = np.zeros(8, bool)
+    masked, _ = masked_and_full(columns_of(np.ones((6, 8), np.complex64), None if full else mask), mask, (6, 8), full)
+    np.testing.assert_array_equal(masked, np.zeros((6, 8)))
 
 
 def test_center_crop_refuses_what_does_not_fit():

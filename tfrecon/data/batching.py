@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from ..errors import UsageError
 
+_THREADS = min(4, os.cpu_count() or 1)
 
-def elements(stream: Any, signature: tuple) -> Any:
+
+def elements(stream: Any, signature: tuple, together: int = 8, threads: int = _THREADS) -> Any:
     """One pass over a stream as a dataset: its `visits()` as rows, then `element(row)` for each.
 
     Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
@@ -20,6 +25,8 @@ def elements(stream: Any, signature: tuple) -> Any:
     Args:
         stream: `visits` gives int64 (elements, columns) and starts a new pass.
         signature: a `tf.TensorSpec` for each of the values `element` returns.
+        together: how many elements TensorFlow asks Python for at a time; asking takes as long as reading a small one.
+        threads: how many ask at the same time; they wait for one another in Python, but not where bytes are copied or inflated.
     """
     import tensorflow as tf
 
@@ -27,13 +34,32 @@ def elements(stream: Any, signature: tuple) -> Any:
 
     def visits(_: Any) -> Any:
         rows = tf.numpy_function(stream.visits, [], tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None)))
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None))).batch(together)
 
-    def read(visit: Any) -> tuple:
-        values = tf.numpy_function(stream.element, [visit], [spec.dtype for spec in signature])
-        return tuple(tf.ensure_shape(value, spec.shape) for value, spec in zip(values, signature))
+    def flat(rows: np.ndarray) -> list[np.ndarray]:
+        """The values of all elements, one after the other, and their shapes."""
+        columns = list(zip(*map(stream.element, rows)))
+        return [*(np.concatenate([np.ravel(value) for value in column]) for column in columns),
+                *(np.array([np.shape(value) for value in column], np.int64) for column in columns)]
 
-    return tf.data.Dataset.range(1).flat_map(visits).map(read)
+    def read(rows: Any) -> tuple:
+        kinds = [*(spec.dtype for spec in signature), *[tf.int64] * len(signature)]
+        found = tf.numpy_function(flat, [rows], kinds)
+        return tuple(found[: len(signature)]), tuple(
+            tf.ensure_shape(shapes, (None, spec.shape.rank)) for shapes, spec in zip(found[len(signature) :], signature))
+
+    def one_by_one(values: tuple, shapes: tuple) -> Any:
+        ends = [tf.cumsum(tf.reduce_prod(shape, axis=1)) for shape in shapes]
+
+        def one(i: Any) -> tuple:
+            parts = (x[end[i] - tf.reduce_prod(shape[i]) : end[i]] for x, shape, end in zip(values, shapes, ends))
+            return tuple(tf.ensure_shape(tf.reshape(part, shape[i]), spec.shape)
+                         for part, shape, spec in zip(parts, shapes, signature))
+
+        return tf.data.Dataset.range(tf.shape(shapes[0], tf.int64)[0]).map(one)
+
+    rows = tf.data.Dataset.range(1).flat_map(visits)
+    return rows.map(read, num_parallel_calls=threads).flat_map(one_by_one)
 
 
 def check_batch_size(batch_size: Any) -> None:

@@ -115,9 +115,9 @@ def _pipeline(
 ) -> Any:
     import tensorflow as tf
 
-    def to_pair(kspace: Any, mask: Any, target: Any, crop: Any, maximum: Any) -> tuple:
+    def to_pair(columns: Any, mask: Any, target: Any, crop: Any, maximum: Any) -> tuple:
         image, target, facts = _scaled_pair(
-            kspace, mask, target, static or crop, maximum, scaling, stream.computed_target
+            columns, mask, target, static or crop, maximum, scaling, stream.computed_target
         )
         pair = tuple(tf.repeat(x[..., None], channels, axis=-1) for x in (image, target))
         return (*pair, facts) if metadata else pair
@@ -129,7 +129,7 @@ def _pipeline(
 
 
 def _scaled_pair(
-    kspace: Any, mask: Any, target: Any, crop: Any, maximum: Any, scaling: str, computed: bool
+    columns: Any, mask: Any, target: Any, crop: Any, maximum: Any, scaling: str, computed: bool
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Input and target (h, w) as the network sees them, and what undoes the scaling."""
     import tensorflow as tf
@@ -137,7 +137,8 @@ def _scaled_pair(
     # A stored target is a centre crop itself: through the same sizes, or odd ones end a pixel apart.
     between = crop if computed else tf.shape(target)
     uncropped = scaling == "zero_filled_max_uncropped"
-    image, full = masked_and_full(kspace, mask, tf.shape(kspace) if uncropped else between, full=computed)
+    size = (tf.shape(columns)[1], tf.size(mask)) if uncropped else between
+    image, full = masked_and_full(columns, mask, size, full=computed)
     largest = tf.reduce_max(image if uncropped else _crop_tensor(image, crop))
     image = _crop_tensor(image, between)
     scale = tensor_scale(scaling, largest)
@@ -158,7 +159,7 @@ def _signature(stream: SliceStream, tf: Any) -> tuple:
     volumes = stream.index.volumes
     height, width = (n.pop() if len(n) == 1 else None for n in ({v.height for v in volumes}, {v.width for v in volumes}))
     return (
-        tf.TensorSpec((height, width), tf.complex64),
+        tf.TensorSpec((width if stream.computed_target else None, height), tf.complex64),
         tf.TensorSpec((width,), tf.bool),
         tf.TensorSpec((None, None), tf.float32),
         tf.TensorSpec((2,), tf.int32),

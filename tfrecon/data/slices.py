@@ -16,14 +16,14 @@ from ..errors import DataError, NonFiniteError, UsageError, shown
 from ..hdf5 import get_dataset, guard, open_hdf5
 from .index import Volume, file_stamp
 from .layout import KSPACE_EXPECTED, KspaceLayout, check_complex_axis, kspace_layout, target_layout
+from .stored_slices import Slice, fetcher
 
 
 @dataclass(frozen=True)
 class _Array:
     """A dataset that was checked against its volume; `layout` is None for targets."""
 
-    dataset: h5py.Dataset
-    has_slice_axis: bool
+    fetch: Callable[[int], Slice]
     layout: KspaceLayout | None = None
 
 
@@ -113,7 +113,9 @@ class SliceReader(AbstractContextManager):
             if key not in opened.arrays:
                 opened.arrays[key] = find(opened.file, volume)
             array = opened.arrays[key]
-            return array.dataset[i if array.has_slice_axis else ()], array.layout
+            fetched = array.fetch(i)
+        with guard(volume.path, f"reading slice {i} of {shown(key)}"):  # other threads may fetch meanwhile
+            return fetched(), array.layout
 
     def _file(self, volume: Volume) -> _OpenFile:
         """The open file of a volume, which must still be the file that was indexed."""
@@ -134,7 +136,7 @@ class SliceReader(AbstractContextManager):
         layout = kspace_layout(dataset, _where(volume, volume.kspace_key), self.complex_axis)
         if layout.sizes != (volume.slices, volume.coils, volume.height, volume.width):
             raise _changed(volume, f"{shown(volume.kspace_key)} now has the shape {dataset.shape}")
-        return _Array(dataset, layout.has_slice_axis, layout)
+        return _Array(fetcher(dataset, layout.has_slice_axis), layout)
 
     def _find_maps(self, file: h5py.File, volume: Volume, key: str) -> _Array:
         dataset = get_dataset(file, key, "complex coil maps (slices, coils, H, W)")
@@ -148,7 +150,7 @@ class SliceReader(AbstractContextManager):
         if layout.sizes != wanted:
             raise DataError(f"{_where(volume, key)} has the shape {dataset.shape}, the k-space {wanted}; coil maps must have "
                             f"the k-space's (slices, coils, H, W), one set of them: {advice}")
-        return _Array(dataset, layout.has_slice_axis, layout)
+        return _Array(fetcher(dataset, layout.has_slice_axis), layout)
 
     def _finite(self, values: np.ndarray, volume: Volume, key: str, i: int) -> np.ndarray:
         # One look at the parts is four times as fast as np.isfinite on complex numbers.
@@ -170,7 +172,7 @@ def _find_masks(file: h5py.File, volume: Volume) -> _Array:
     if dataset.shape != wanted or dataset.dtype.kind not in "biuf":
         raise DataError(f"{_where(volume, 'masks')} is {dataset.dtype} {dataset.shape}, expected numbers {wanted} as the k-space "
                         "has; correct it or remove masks")
-    return _Array(dataset, True)
+    return _Array(fetcher(dataset, True))
 
 
 def _find_target(file: h5py.File, volume: Volume) -> _Array:
@@ -178,7 +180,7 @@ def _find_target(file: h5py.File, volume: Volume) -> _Array:
     shape, _ = target_layout(dataset, _where(volume, volume.target_key), volume.slices)
     if shape != volume.target_shape:
         raise _changed(volume, f"{shown(volume.target_key)} now has the shape {dataset.shape}")
-    return _Array(dataset, len(dataset.shape) == 3)
+    return _Array(fetcher(dataset, len(dataset.shape) == 3))
 
 
 def _where(volume: Volume, key: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, NonFiniteError
-from ..physics import ifft2c
+from ..physics import columns_of, ifft2c
 from ..transforms import center_crop
 from .checks import examine_slice
 from .index import Index, Volume, output_size
@@ -140,7 +140,10 @@ class SliceStream:
         return visits_of(self.samples, self.clock.start_pass(), self.seed if self.shuffle else None)
 
     def element(self, visit: np.ndarray) -> tuple:
-        """K-space, mask, target, crop and the volume's maximum, in the types of `_signature`."""
+        """Columns of k-space, mask, target, crop and the volume's maximum, in the types of `_signature`.
+
+        The columns are those of `physics.columns_of`: the measured ones, all of them where the target is computed too.
+        """
         number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
         kspace, target, read = self._finite_slice(volume, i)
@@ -155,7 +158,8 @@ class SliceStream:
         elif mask.ndim == 2:  # of single points, which the graph's transforms by columns cannot take
             kspace, mask = np.where(mask, kspace, np.zeros((), kspace.dtype)), np.ones(volume.width, bool)
         maximum = self._maximum(number) if self.metadata else 0.0
-        return kspace, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
+        columns = columns_of(kspace, None if self.computed_target else mask)
+        return columns, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
     def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray, int]:
         """K-space, target and number of slice `i` or of the one that takes its place."""

@@ -8,6 +8,17 @@ from .coil_maps import estimate_maps
 from .coils import rss
 from .fourier import fft2c, ifft2c
 from .motion_blur import blur
-from .undersampling import masked_and_full, zero_filled
+from .undersampling import columns_of, masked_and_full, zero_filled
 
-__all__ = ["blur", "estimate_maps", "fft2c", "ifft2c", "masked_and_full", "masks", "motion_blur", "rss", "zero_filled"]
+__all__ = [
+    "blur",
+    "columns_of",
+    "estimate_maps",
+    "fft2c",
+    "ifft2c",
+    "masked_and_full",
+    "masks",
+    "motion_blur",
+    "rss",
+    "zero_filled",
+]

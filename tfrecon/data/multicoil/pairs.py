@@ -192,5 +192,5 @@ def _pipeline(stream: _Stream, batch_size: int, drop_remainder: bool) -> Any:
         facts = ({"scale": scale, "data_range": data_range},) if stream.metadata else ()
         return (inputs, *((image,) if stream.images else ()), *facts)
 
-    dataset = elements(stream, signature).map(arranged)
+    dataset = elements(stream, signature, together=1, threads=1).map(arranged)
     return batched(dataset, sizes, batch_size, drop_remainder, lambda inputs: inputs["kspace"])

@@ -121,7 +121,7 @@ def _pipeline(stream: SuperresStream) -> Any:
     one_size = next(iter(sizes)) if len(sizes) == 1 else (None, None)
     batch = stream.batch_size if stream.drop_remainder else None
     signature = tf.TensorSpec((batch, *one_size), tf.float32), tf.TensorSpec((batch, 3), tf.float32)
-    dataset = elements(stream, signature).map(lambda images, facts: (images[..., None], facts))
+    dataset = elements(stream, signature, together=1).map(lambda images, facts: (images[..., None], facts))
     return _to_pairs(dataset.apply(tf.data.experimental.assert_cardinality(count)), stream.metadata)
 
 
