@@ -2,7 +2,8 @@
 
     python benchmarks/serving.py [--rounds 5] [--size 128] [--models unet_gan ...]
 
-Every network as published (preset 1 of the zoo), one image of --size (a quarter of it for super-resolution), on the processor.
+The generators on images as published (pix2pix with seven halvings, for 128x128), one image of --size (a quarter of it for
+super-resolution), on the processor.
 The three take turns in one process, the same input; the ratio is the median of the rounds' ratios to `predict`.
 """
 

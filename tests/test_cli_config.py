@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 
 import pytest
 from cli_tools import TINY, call, disc, volume
@@ -51,6 +52,8 @@ def test_yaml(tmp_path):
     text = "version: 1\ndata: d\nout: o\nset:\n  width: 4\n"
     arguments, _ = parsed(("train", "--config", written(tmp_path, text, "c.yaml")))
     assert arguments.data == "d" and arguments.set == [("width", 4)]
+    with pytest.raises(UsageError, match="epochs stands there twice"):
+        parsed(("train", "--config", written(tmp_path, text + "epochs: 3\nepochs: 4\n", "c.yaml")))
     with pytest.raises(UsageError, match="no YAML"):
         parsed(("train", "--config", written(tmp_path, "a: !!python/object/apply:os.system ['true']", "d.yml")))
 
@@ -61,8 +64,11 @@ def test_yaml(tmp_path):
     ({**FULL, "version": 2}, '"version": 1'), ({"data": "d"}, '"version": 1'), ([1], "expected a mapping"),
     ('{"version": 1, "learning_rate": NaN}', "NaN"), ('{"version": 1, "epochs": 1, "epochs": 2}', "twice"), ("{", "no JSON"),
     ({**FULL, "allow_leak": "yes"}, "true or false"), ({**FULL, "set": ["a=1"]}, "by name"),
-    ({**FULL, "epochs": [3]}, "a number"), ({**FULL, "data": {"a": 1}}, "a number or a text"),
-    ({**FULL, "epochs": True}, "a number"),
+    ({**FULL, "epochs": [3]}, "a number"), ({**FULL, "data": {"a": 1}}, "a text"), ({**FULL, "data": 5}, "a text"),
+    ({**FULL, "epochs": True}, "a number"), ({**FULL, "epochs": "3"}, "a number"), ({**FULL, "version": True}, '"version": 1'),
+    ({**FULL, "mask_seed": [1]}, "a number or a text"), ({**FULL, "batch_size": 3}, "twice"),
+    ('{"version": 1, "seed": ' + 5000 * "9" + "}", "no JSON"),
+    ({"version": 1, "data": "d", "out": "o", "set": {"widht": 3}}, "did you mean width"),
 ])
 def test_row_87_wrong_files_are_refused(capsys, tmp_path, text, message):
     made = call(capsys, "train", "--config", written(tmp_path, text))
@@ -70,12 +76,20 @@ def test_row_87_wrong_files_are_refused(capsys, tmp_path, text, message):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"epochs": "three"}, "--epochs"), ({"epochs": 0}, "--epochs"), ({"linear_decay": [1]}, "--linear-decay"),
+    ({"mask_seed": "three"}, "--mask-seed"), ({"epochs": 0}, "--epochs"), ({"linear_decay": [1]}, "--linear-decay"),
     ({"set": {"learning_rate": 1}}, "--learning-rate"), ({"acceleration": 0.5}, "--acceleration"),
 ])
 def test_values_are_checked_as_words_are(capsys, tmp_path, change, message):
     made = call(capsys, "train", "--config", written(tmp_path, {**FULL, **change}))
     assert made.code == 2 and message in made.err, made.err
+
+
+def test_only_one_regular_file_is_read(capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in ("/dev/zero", tmp_path / "pipe.json", tmp_path):
+        assert "no regular file" in call(capsys, "train", "--config", path).err
+    path = written(tmp_path, FULL)
+    assert "2 times" in call(capsys, "train", "--config", path, "--config", path).err
 
 
 def test_missing_files_and_missing_words(capsys, tmp_path):

@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 
+import h5py
+import numpy as np
 import pytest
-from cli_tools import ROOT, call, disc, volume
+from cli_tools import ROOT, TINY, call, disc, volume
 
 from tfrecon.cli.doctor import checks as doctor_checks
 from tfrecon.cli.doctor.speed import _REMEDIES, advice
+from tfrecon.physics import fft2c
 
 
 def found(capsys, code):
@@ -25,12 +28,39 @@ def test_a_sound_machine(capsys):
 
 
 @pytest.mark.parametrize("name, value, words", [
-    ("TF_USE_LEGACY_KERAS", "1", "Unset it"), ("KERAS_BACKEND", "jax", "KERAS_BACKEND is jax"), ("COLAB_TPU_ADDR", "x", "a TPU"),
+    ("TF_USE_LEGACY_KERAS", "1", "Unset it"), ("KERAS_BACKEND", "torch", "KERAS_BACKEND is torch"),
+    ("COLAB_TPU_ADDR", "x", "a TPU"),
 ])
 def test_row_86_traps_in_the_environment(capsys, monkeypatch, name, value, words):
     monkeypatch.setenv(name, value)
     (finding,) = [f for f in found(capsys, 1)["findings"] if f["broken"]]
     assert words in finding["text"]
+
+
+@pytest.mark.parametrize("package, version", [("keras", "2.15.0"), ("keras", "not installed"), ("tensorflow", "2.15.1")])
+def test_row_86_packages_that_are_too_old_are_a_problem_with_its_remedy(capsys, monkeypatch, package, version):
+    real = doctor_checks.version_of
+    monkeypatch.setattr(doctor_checks, "version_of", lambda name: version if name == package else real(name))
+    (finding,) = [f for f in found(capsys, 1)["findings"] if f["broken"]]
+    assert f"{package} is {version}" in finding["text"] and f"pip install --upgrade {package}" in finding["text"]
+    made = call(capsys, "doctor")
+    assert made.code == 1 and "not measured" in made.err
+
+
+def test_row_86_tensorflow_addons_is_told(monkeypatch, tmp_path):
+    (tmp_path / "tensorflow_addons").mkdir()
+    (tmp_path / "tensorflow_addons" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert any("pip uninstall tensorflow-addons" in f.text for f in doctor_checks._legacy())
+
+
+def test_row_85_train_says_that_a_gpu_lies_idle(capsys, monkeypatch, tmp_path, tiny_unet):
+    monkeypatch.setattr(doctor_checks, "_NVIDIA", (tmp_path,))
+    for seed, name in enumerate("ab"):
+        data = volume(tmp_path / "data" / f"{name}.h5", images=disc(2, 36, 32, seed)).parent
+    words = ("train", "--data", data, "--out", tmp_path / "out", *TINY, "--epochs", "1", "--validation-fraction", "0.5")
+    made = call(capsys, *words)
+    assert made.code == 0 and "warning: an NVIDIA GPU is here and TensorFlow does not see it" in made.err
 
 
 def test_row_85_a_gpu_that_tensorflow_does_not_see(capsys, monkeypatch, tmp_path):
@@ -71,6 +101,17 @@ def test_speeds_of_ones_own_data(capsys, monkeypatch, tmp_path):
     speeds = made.json()["slices_per_second"]
     assert set(speeds) == set(_REMEDIES) and all(rate > 0 for rate in speeds.values())
     assert made.json()["advice"] == _REMEDIES[min(speeds, key=speeds.get)]
+
+
+def test_speeds_of_several_coils_and_of_what_is_not_there(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("tfrecon.cli.doctor.speed._SECONDS", 0.05)
+    coils = np.stack([disc(2, 36, 32), disc(2, 36, 32, 1)], axis=1)
+    path = tmp_path / "coils.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = fft2c(coils)
+    assert call(capsys, "doctor", "--data", path).code == 0
+    assert call(capsys, "doctor", "--data", tmp_path / "nowhere").code == 3
+    assert call(capsys, "doctor", "--data", path, "--no-speed").code == 2
 
 
 def test_the_slowest_stage_is_named():

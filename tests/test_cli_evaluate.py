@@ -98,6 +98,13 @@ def test_row_78_a_wrong_scale_is_named(capsys, data, predictions):
     assert "best-fit scale 10: the prediction looks ×10 too small" in result.err and "looks inverted" in result.err
 
 
+def test_row_78_a_poor_image_is_no_matter_of_units(capsys, data, predictions):
+    for seed, name in enumerate("abc"):
+        truth = arrays(data / f"{name}.h5")["reconstruction_esc"]
+        replace(predictions / f"{name}.h5", (truth.max() * np.random.default_rng(seed).random(truth.shape)).astype("f4"))
+    assert "units mixed up" not in evaluate(capsys, predictions, data).err
+
+
 def test_row_16_an_empty_target_has_no_scores_and_does_not_count(capsys, data, tmp_path):
     before = call(capsys, "reconstruct", data, tmp_path / "out", "--model", "zero_filled")
     assert before.code == 0

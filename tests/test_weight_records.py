@@ -9,6 +9,8 @@ import tarfile
 import time
 import zipfile
 
+import keras
+import numpy as np
 import pytest
 from cli_tools import ROOT, call
 from conftest import SHARED
@@ -17,6 +19,7 @@ from test_weights_formats import write_safetensors
 from tiny import image_to_image
 
 from tfrecon import create
+from tfrecon.data import create_paired_dataset, picture_batches, write_demo_ct, write_demo_volumes
 from tfrecon.errors import UsageError, WeightsError
 from tfrecon.weights import load_weights, read_card, records, save_weights, sha256_of, weight_records, whereabouts
 from tfrecon.zoo import RECORDS
@@ -82,6 +85,31 @@ def test_weights_of_our_own_load_and_beat_doing_nothing(path):
     assert ours["psnr"] > nothing["psnr"] and ours.get("ssim", 1) > nothing.get("ssim", 0) and ours["n"] >= 5
     card = path.with_suffix(".md").read_text()
     assert record.sha256 in card and record.facts["training"]["command"].startswith("tfrecon train") and "/tmp" not in card
+
+
+def test_weights_of_our_own_do_better_than_nothing_on_phantoms(tmp_path):
+    """Run, not read: a wrong scaling or another file under the name would fall below what went in."""
+    write_demo_volumes(tmp_path / "mri", volumes=2, slices=3, size=128)
+    write_demo_ct(tmp_path / "ct", volumes=2, slices=3, size=128)
+    masked = {"target": "kspace", "crop": 128, "batch_size": 6}
+    cases = {"unet-gan-4x": (tmp_path / "mri", "masked", masked),
+             "deblurgan-mri-4x": (tmp_path / "mri", "masked", {**masked, "channels": 3, "scaling": "symmetric"}),
+             "ct-deblur": (tmp_path / "ct", "blur", {"batch_size": 6, "patch": 128}),
+             "srrescycgan-4x": (tmp_path / "mri", "superres", {"batch_size": 6})}
+    for name, (folder, task, options) in cases.items():
+        model = create(weight_records()[name].model, weights=name)
+        given, wanted = next(iter(create_paired_dataset(folder, task, **options)))[:2]
+        given, wanted = given.numpy(), wanted.numpy()
+        answer = model.predict(np.repeat(given, model.generator.input_shape[-1] // given.shape[-1], -1), verbose=0)
+        nothing = keras.ops.image.resize(given, wanted.shape[1:3], "bicubic") if task == "superres" else given
+        assert np.mean((answer[..., :1] - wanted[..., :1]) ** 2) < np.mean((nothing - wanted)[..., :1] ** 2), name
+
+
+def test_our_flow_takes_fewer_bits_than_a_prior_that_knows_nothing(tmp_path):
+    write_demo_volumes(tmp_path, volumes=2, slices=3, size=128)
+    model = create("spline_flow", weights="flow-80x64")
+    bits = model.evaluate(picture_batches(tmp_path, size=(80, 64), batch_size=6), verbose=0)
+    assert np.ravel(bits)[0] < model.flow.num_bits
 
 
 @pytest.mark.parametrize(("name", "file"), [

@@ -1,5 +1,6 @@
 """Weights load completely or not at all, whatever the file says it is."""
 
+import json
 import zipfile
 
 import h5py
@@ -11,6 +12,7 @@ import tfrecon
 from tfrecon.errors import DataError, WeightsError
 from tfrecon.models.unet_gan import discriminator_model, generator_model
 from tfrecon.weights import load_weights, read_card, save_weights
+from tfrecon.weights.keras_files import keras_arrays
 
 
 def network(seed=0, width=2):
@@ -29,6 +31,46 @@ def unchanged(model, before):
 @pytest.fixture
 def saved(tmp_path):
     return save_weights(network(1), tmp_path / "g.weights.h5", {"model": "unet_gan", "options": {"width": 2}})
+
+
+def rewritten_card(path, **changes):
+    with h5py.File(path, "r+") as file:
+        card = {**json.loads(file.attrs["tfrecon_card"]), **changes}
+        file.attrs["tfrecon_card"] = json.dumps({key: value for key, value in card.items() if value is not None})
+    return path
+
+
+def test_cards_have_a_version_and_those_without_one_are_read(saved):
+    with h5py.File(saved) as file:
+        assert json.loads(file.attrs["tfrecon_card"])["format_version"] == 1
+    assert set(read_card(saved)) == {"model", "options"}
+    rewritten_card(saved, format_version=None, arrays_sha256=None)  # as tfrecon 0.1 wrote them
+    assert set(read_card(saved)) == {"model", "options"} and load_weights(network(), saved).loaded == 110
+
+
+@pytest.mark.parametrize("version, words", [(2, "Install a newer one"), ("1", "damaged"), (True, "damaged"), (0, "damaged")])
+def test_cards_of_a_newer_tfrecon_are_refused(saved, version, words):
+    with pytest.raises(WeightsError, match=words):
+        read_card(rewritten_card(saved, format_version=version))
+
+
+def test_row_61_arrays_that_changed_since_they_were_written_are_refused(saved):
+    model = network(0)
+    before = values(model)
+    with h5py.File(saved, "r+") as file:
+        name = next(n for n in keras_arrays(file) if file[n].ndim == 4)
+        file[name][0, 0, 0, 0] += 1e-6
+    with pytest.raises(WeightsError, match="SHA-256 in its card"):
+        load_weights(model, saved)
+    assert unchanged(model, before)
+
+
+def test_a_variance_below_0_is_damage():
+    model = network(0)
+    arrays = {v.path: v.numpy() for v in model.weights}
+    name = next(name for name in arrays if name.endswith("moving_variance"))
+    with pytest.raises(WeightsError, match="variances of at least 0"):
+        load_weights(model, {**arrays, name: -arrays[name] - 1})
 
 
 def test_round_trip_with_card(saved):

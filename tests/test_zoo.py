@@ -1,15 +1,18 @@
 """The zoo's records: complete, true to the code, shown by `tfrecon models`, and in every model card."""
 
 import json
+import warnings
 
 import pytest
 from cli_tools import call
 
 from tfrecon import create
 from tfrecon.cli.export.facts import card_facts
+from tfrecon.errors import UsageError, WeightsError
 from tfrecon.report import model_card
 from tfrecon.weights import weight_records
 from tfrecon.zoo import RECORDS, _named
+from tfrecon.zoo.option_types import check_names
 
 TRAINED = [record for record in RECORDS.values() if record.make is not None]
 
@@ -24,6 +27,43 @@ def test_a_record_says_everything_and_names_what_exists(record):
         assert original.repository.count("/") == 1 and original.licence
         assert original.commit or "re-implemented" in original.licence
     json.dumps(record.describe())
+
+
+def test_unknown_options_name_the_nearest(tiny_unet):
+    for wrong, near in (("widht", "width"), ("learnin_rate", "learning_rate")):
+        with pytest.raises(UsageError, match=f"no option {wrong};.*did you mean {near}"):
+            create("unet_gan", **{wrong: 3})
+    with pytest.raises(UsageError, match="did you mean unet_gan"):
+        create("UNet_GAN")
+    for wrong in (["unet_gan"], ""):
+        with pytest.raises(UsageError, match="must be one of"):
+            create(wrong)
+    with pytest.raises(UsageError, match="must be one of"):
+        create("unet_gan", preset="")
+    for wrong in (123, ""):
+        with pytest.raises(UsageError, match="a path, the name of a record"):
+            create("unet_gan", weights=wrong)
+
+
+def test_every_presets_options_are_known():
+    for record in TRAINED:
+        for options in record.presets.values():
+            check_names(record.name, [record.make, *map(_named, record.takes)], options)
+
+
+def test_a_preset_that_the_card_contradicts_is_refused():
+    """It was overruled without a word: the network trained with the card's loss."""
+    with pytest.raises(UsageError, match="loss 'bce' / 'kldiv'"):
+        create("unet_gan", weights="unet-gan-4x", preset="original")
+    assert create("unet_gan", weights="unet-gan-4x", loss="mse").get_config()["loss"] == "mse"
+
+
+def test_row_60_options_that_do_not_fit_the_weights_are_named():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with pytest.raises(WeightsError, match="made with width=11, as their card says; you asked for width=12") as refused:
+            create("unet_gan", weights="unet-gan-4x", width=12)
+    assert len(str(refused.value)) < 500 and "inc_double_conv_0/kernel" in str(refused.value)
 
 
 def test_what_create_builds_is_what_the_record_says(tiny_unet):

@@ -60,5 +60,6 @@ def shown(path: str | bytes | os.PathLike) -> str:
 
 def did_you_mean(name: Any, choices: Iterable[str]) -> str:
     """"; did you mean X?" for a name that is nearly one of the choices, else nothing."""
-    near = difflib.get_close_matches(str(name), list(choices), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    by_lower = {str(choice).lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, 1)
+    return f"; did you mean {by_lower[near[0]]}?" if near else ""

@@ -6,12 +6,35 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import ResourceError
+from .errors import ResourceError, TfreconError
+
+# Of the cards in weight files, run.json and export.json; raised only where an older tfrecon would misread a file. What this
+# release writes, all later ones read (README, "Files and versions").
+FORMAT_VERSION, _VERSION = 1, "format_version"
+
+
+def with_version(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts as they are written, with the version of their format."""
+    return {_VERSION: FORMAT_VERSION, **facts}
+
+
+def without_version(facts: Mapping[str, Any], where: str, error: type[TfreconError]) -> dict[str, Any]:
+    """The facts as they were before `with_version`; those of before versions (0.1) have none.
+
+    Raises:
+        error: they were written by a newer tfrecon, or the version is damaged.
+    """
+    version = facts.get(_VERSION, 1)
+    if type(version) is not int or version < 1:
+        raise error(f"{where} is damaged: {_VERSION} is {version!r:.40}, expected a whole number. Bring the file back.")
+    if version > FORMAT_VERSION:
+        raise error(f"{where} has format {version}; this tfrecon reads up to {FORMAT_VERSION}. Install a newer one.")
+    return {key: value for key, value in facts.items() if key != _VERSION}
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 from .. import __version__, errors
-from ..errors import TfreconError, shown
+from ..errors import TfreconError, did_you_mean, shown
 from .config import expanded
 
 _COMMANDS = ("demo", "doctor", "inspect", "check", "mask", "train", "reconstruct", "evaluate", "compare", "report", "reproduce",
@@ -122,9 +123,18 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's, naming the choice a mistyped word was near to; subcommands get it too."""
+
+    def error(self, message: str) -> Any:
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        near = did_you_mean(wrong[1], [word.strip("' ") for word in wrong[2].split(",")]) if wrong else ""
+        super().error(message + near)
+
+
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser, and those of the commands by name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tfrecon",
         description="Train, apply and judge image-reconstruction networks. Start with `tfrecon demo`.",
         epilog="Exit codes: 0 ok, 1 a check failed, 2 usage, 3 data, 4 weights, 5 resources, 130 interrupted.",

@@ -29,7 +29,7 @@ def expanded(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
         UsageError: the file is missing, no such file, of another version, or a key or value in it is wrong.
     """
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument("--config")
+    own.add_argument("--config", action="append")
     command, words = list(argv[:1]), list(argv[1:])
     cut = words.index("--") if "--" in words else len(words)
     try:
@@ -38,22 +38,30 @@ def expanded(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
         return list(argv)  # --config without a file: the command's own parser says it in its words
     if known.config is None:
         return list(argv)
-    return [*command, *_words(read_config(known.config), parser, known.config), *rest, *words[cut:]]
+    if len(known.config) > 1:
+        raise UsageError(f"--config is given {len(known.config)} times; write what the files say into one.")
+    (path,) = known.config
+    return [*command, *_words(read_config(path), parser, path), *rest, *words[cut:]]
 
 
 def read_config(path: str) -> dict[str, Any]:
     """The mapping in a JSON or YAML file; UsageError for anything else."""
     where = shown(path)
     try:
-        if Path(path).stat().st_size > _LIMIT:
+        if not Path(path).is_file():  # a device or a pipe has no end
+            raise UsageError(f"{where} {'is no regular file' if Path(path).exists() else 'does not exist'}; expected a config.")
+        with open(path, "rb") as file:
+            content = file.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
             raise UsageError(f"{where} is too large for a config (limit {_LIMIT} bytes).")
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{where}: cannot be read as a config ({error}).") from error
     found = _yaml(text, where) if Path(path).suffix in (".yaml", ".yml") else _json(text, where)
     if not isinstance(found, dict):
         raise UsageError(f"{where}: expected a mapping of options, received {type(found).__name__}.")
-    if found.pop("version", None) != VERSION:
+    version = found.pop("version", None)
+    if version != VERSION or isinstance(version, bool):
         raise UsageError(f'{where}: expected "version": {VERSION}, the only one there is; add it, or take the file of a newer '
                          "tfrecon to that one.")
     return found
@@ -63,15 +71,11 @@ def _json(text: str, where: str) -> Any:
     def refuse(word: str) -> None:
         raise UsageError(f"{where}: {word} is no value an option can have.")
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            raise UsageError(f"{where}: {next(k for k in keys if keys.count(k) > 1)} stands there twice.")
-        return dict(pairs)
-
     try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=lambda pairs: _once(pairs, where))
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         raise UsageError(f"{where}: is no JSON ({error}).") from error
 
 
@@ -80,10 +84,27 @@ def _yaml(text: str, where: str) -> Any:
         import yaml
     except ImportError as error:
         raise UsageError(f"{where}: YAML needs the package pyyaml (pip install pyyaml), or write the config as JSON.") from error
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            pairs = [(self.construct_object(key, True), None) for key, _ in node.value]
+            _once([(str(key), value) for key, value in pairs], where)
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, Loader)  # noqa: S506 a safe loader that refuses keys said twice
+    except UsageError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: is no YAML ({' '.join(str(error).split())}).") from error
+
+
+def _once(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """The pairs as a mapping; UsageError for a key that stands there twice, were it in both spellings."""
+    keys = [key.replace("-", "_") for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise UsageError(f"{where}: {next(k for k in keys if keys.count(k) > 1)} stands there twice.")
+    return dict(pairs)
 
 
 def _words(config: Mapping[str, Any], parser: argparse.ArgumentParser, path: str) -> list[str]:
@@ -114,9 +135,21 @@ def _word(action: argparse.Action, name: str, value: Any, path: str) -> list[str
             raise UsageError(f"{shown(path)}: set holds the model's own options by name, received {value!r}.")
         return [f"{option}={key}={json.dumps(each)}" for key, each in value.items()]
     values = value if isinstance(value, list) and isinstance(action.nargs, int) else [value]
-    if any(isinstance(v, (bool, list, dict)) or (isinstance(v, float) and not math.isfinite(v)) for v in values):
-        raise UsageError(f"{shown(path)}: {name} takes a number or a text, received {value!r}.")
+    kinds, what = _kinds(action)
+    if any(not isinstance(v, kinds) or isinstance(v, bool) or (isinstance(v, float) and not math.isfinite(v)) for v in values):
+        raise UsageError(f"{shown(path)}: {name} takes {what}, received {value!r}.")
     return [option, *map(str, values)] if isinstance(action.nargs, int) else [f"{option}={values[0]}"]
+
+
+def _kinds(action: argparse.Action) -> tuple[tuple[type, ...], str]:
+    """The types an option's value has in a config, and their name: what its own check makes of a number tells."""
+    try:
+        number = action.type is not None and not action.choices and isinstance(action.type("1"), (int, float))
+    except (argparse.ArgumentTypeError, ValueError):
+        number = False
+    if not number:
+        return (str,), "a text"
+    return ((int, float, str), "a number or a text") if isinstance(action.default, str) else ((int, float), "a number")
 
 
 def config_of(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:

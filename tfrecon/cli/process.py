@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ..files import with_version, write_json
 
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-image", "matplotlib")
 # glibc's mallopt parameters (malloc.h).
@@ -66,7 +66,7 @@ def write_record(folder: Any, argv: Sequence[str], **facts: Any) -> Path:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **facts,
     }
-    return write_json(Path(folder) / "run.json", record)
+    return write_json(Path(folder) / "run.json", with_version(record))
 
 
 def version_of(package: str) -> str:

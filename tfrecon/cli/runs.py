@@ -24,7 +24,7 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     """
     from ..zoo import check_trainable
 
-    check_trainable(arguments.model, arguments.preset)
+    check_trainable(arguments.model, arguments.preset, dict(getattr(arguments, "set", ())))
     masking(arguments)
     check_out(out, arguments.data)
     check_settings(out, arguments, free)
@@ -52,7 +52,7 @@ def check_settings(out: Path, arguments: argparse.Namespace, free: tuple[str, ..
         former = _former_settings(path)
         changed = [k for k, v in settings.items() if former.get(k) != v]
         if changed:
-            raise UsageError(f"--resume needs the same settings; {', '.join(changed)} differ from {path}.")
+            raise UsageError(f"--resume needs the same settings; {path} has others for {', '.join(changed)}.")
     elif path.exists() and not arguments.overwrite:
         raise UsageError(f"{out} holds a run already. Use --resume to go on with it or --overwrite to replace it.")
     elif not path.exists():

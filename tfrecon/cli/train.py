@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[str, Any]:
     """Train on one part, keep the weights best on the other, write curves and record; returns what was reached."""
+    from .doctor.checks import unused_accelerators
     from .process import load_tensorflow, write_record
 
     load_tensorflow()
@@ -88,6 +89,8 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     card = {**card_of(task, options), "baseline_scores": {task.metric: baseline}}
     callbacks = build_callbacks(task, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
+    for warning in unused_accelerators():
+        say(f"warning: {warning}")
     say(estimate(trainer, train_data, arguments.epochs))
     begin_run(out, arguments, digest=facts["digest"])
     config = _write_config(out, arguments)

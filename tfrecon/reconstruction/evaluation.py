@@ -180,6 +180,12 @@ def load_zero_filled(
     return np.stack([center_crop(image, size) for image in combined]), mask
 
 
+def _explains(scale: float, truth: np.ndarray, prediction: np.ndarray) -> bool:
+    """Whether the scale is what is wrong: it takes away most of the error, which it does not for a poor image."""
+    rest, error = (np.sum(np.square(truth - factor * prediction), dtype=np.float64) for factor in (scale, 1.0))
+    return bool(rest < 0.25 * error)
+
+
 def _evaluate_one(
     result: Evaluation, name: str, truth: np.ndarray, prediction: np.ndarray, paths: tuple[str, str], do_nothing: DoNothing
 ) -> None:
@@ -191,7 +197,7 @@ def _evaluate_one(
         notes.append(f"no {result.baseline.replace('_', '-')} row: {error}")
     result.volumes[name], result.pairs[name] = scores, paths
     scale = best_fit_scale(truth, prediction)
-    if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any() and truth.any():
+    if not 1 / _SUSPICIOUS < scale < _SUSPICIOUS and prediction.any() and truth.any() and _explains(scale, truth, prediction):
         notes.append(f"best-fit scale {scale:.3g}: the prediction looks {_wrong_by(scale)}; units mixed up?")
     if notes:
         result.notes[name] = "; ".join(notes)

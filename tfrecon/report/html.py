@@ -53,7 +53,8 @@ def render_table(block: Table) -> str:
         if len(row) != len(block.header):
             raise UsageError(f"table: expected {len(block.header)} cells per row, received {len(row)} in {list(row)!r}; "
                              "fill missing cells with n/a.")
-    caption = f"<caption>{escape(block.caption)}</caption>" if block.caption else ""
+    # A caption inside would be as wide as the table, which may have to be scrolled.
+    caption = f'<p class="caption">{escape(block.caption)}</p>' if block.caption else ""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in block.header)
     body = []
     for n, (name, *cells) in enumerate(block.rows):
@@ -64,8 +65,9 @@ def render_table(block: Table) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in block.notes)
     notes = f'<ul class="notes">{notes}</ul>' if notes else ""
     rows = "\n".join(body)
-    table = f"<table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
-    return f'<div class="scroll">{table}</div>{notes}'
+    label = f' aria-label="{escape(block.caption)}"' if block.caption else ""
+    table = f"<table{label}><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
+    return f'{caption}<div class="scroll">{table}</div>{notes}'
 
 
 @render.register

@@ -14,15 +14,20 @@ h1 { font-size: 2.1rem; line-height: 1.2; margin: 0; letter-spacing: -0.01em; }
 h2 { font-size: 1.35rem; line-height: 1.3; margin: 2.75rem 0 0.75rem; }
 .subtitle { color: var(--soft); margin: 0.5rem 0 0; }
 p { max-width: 44rem; margin: 0.75rem 0; }
-nav, dl, table, figcaption, .notes { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+nav, dl, table, figcaption, .caption, .notes { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 nav { font-size: 0.92rem; }
 nav ol { columns: 2 16rem; margin: 0; padding-left: 1.4rem; color: var(--soft); }
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: 2px; }
 .warning { border-left: 4px solid var(--bad); background: var(--bad-tint); padding: 0.35rem 1rem; margin: 1rem 0; }
-.scroll { overflow-x: auto; margin: 1rem 0 0.5rem; }
+.scroll { overflow-x: auto; margin: 1rem 0 0.5rem; background: linear-gradient(to right, var(--paper) 30%, transparent),
+  linear-gradient(to left, var(--paper) 30%, transparent) right, linear-gradient(to right, var(--line), transparent),
+  linear-gradient(to left, var(--line), transparent) right; background-repeat: no-repeat;
+  background-size: 2.5rem 100%, 2.5rem 100%, 0.9rem 100%, 0.9rem 100%;
+  background-attachment: local, local, scroll, scroll; }
+.caption + .scroll { margin-top: 0.4rem; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: min(100%, 34rem);
   border-bottom: 1.5px solid var(--ink); }
-caption { text-align: left; color: var(--soft); padding: 0 0 0.5rem; }
+.caption { font-size: 0.92rem; color: var(--soft); margin: 1rem 0 0; }
 th, td { padding: 0.42rem 0.9rem; text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; padding-left: 0.3rem; font-weight: 500; white-space: normal;
   min-width: 8rem; overflow-wrap: break-word; }
@@ -44,6 +49,9 @@ pre { overflow-x: auto; background: var(--tint); border: 1px solid var(--line); 
   overflow-wrap: normal; }
 @media (max-width: 36rem) { body { padding-top: 1.5rem; } h1 { font-size: 1.6rem; }
   .wide img { width: 36rem; max-width: none; }
+  table { font-size: 0.82rem; min-width: 0; }
+  th, td { padding: 0.4rem 0.45rem; }
+  th:first-child { min-width: 5.5rem; }
   dl div { grid-template-columns: 1fr; gap: 0; } }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt; } nav { display: none; }
   figure, tr, .warning { break-inside: avoid; } h2 { break-after: avoid; } }

@@ -6,6 +6,7 @@ once for each optimizer. Everything else a `keras.Model` does stays as it is.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +45,7 @@ class Trainer(keras.Model):
         if list(optimizers) != list(self._optimizer_names):
             raise UsageError(f"Expected the optimizers {list(self._optimizer_names)}, received {list(optimizers)}.")
         for name, optimizer in optimizers.items():
+            _check_rate(name, optimizer)
             optimizers[name] = optimizer = self._with_loss_scale(optimizer)
             optimizer.build(self.variables_of(name))
         first, *others = self._optimizer_names
@@ -107,21 +109,54 @@ class Trainer(keras.Model):
         return super().fit(x, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `predict`, with inputs it would mistake refused: complex values, a missing batch axis."""
+        """Keras' `predict`, with inputs it would mistake refused: complex values, a missing batch axis, odd sizes."""
         if isinstance(x, (np.ndarray, list, tf.Tensor)):
             x = np.asarray(x)
-            if np.iscomplexobj(x):
-                raise TypeError("predict takes real images, received complex values. Take the magnitude, or give real "
-                                "and imaginary part as two channels.")
-            if x.ndim != 4:
-                raise ValueError(f"predict takes (N, H, W, channels), received shape {x.shape}. Add the missing axes.")
-            self.check_channels(x)
+            self.check_images(x)
             if len(x) == 0:
                 return np.zeros((0, *self(keras.Input(x.shape[1:])).shape[1:]), self.variable_dtype)
-        return super().predict(x, *args, **kwargs)
+        try:
+            return super().predict(x, *args, **kwargs)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            if isinstance(x, np.ndarray) and (advice := self._size_advice(x.shape[1:])):
+                raise ValueError(f"The network cannot take images of {x.shape[1]} x {x.shape[2]}: {advice}") from error
+            raise
+
+    def check_images(self, x: np.ndarray) -> None:
+        """TypeError or ValueError for an array that is no batch of images for this model."""
+        if np.iscomplexobj(x):
+            raise TypeError("predict takes real images, received complex values. Take the magnitude, or give real "
+                            "and imaginary part as two channels.")
+        if x.ndim != 4:
+            raise ValueError(f"predict takes (N, H, W, channels), received shape {x.shape}. Add the missing axes.")
+        self.check_channels(x)
 
     def check_channels(self, x: np.ndarray) -> None:
         """For subclasses that know how many channels their images have: ValueError for another number."""
+
+    def _size_advice(self, shape: tuple[int, ...]) -> str:
+        """What to do where the network does not take images (H, W, C); empty where it does."""
+        if self._takes(shape):
+            return ""
+        for multiple in (2**n for n in range(1, 10)):
+            height, width = (-(-n // multiple) * multiple for n in shape[:2])
+            if self._takes((height, width, shape[2])):
+                return (f"pad them to multiples of {multiple} ({height} x {width}) and crop the answer; `reconstruct` does both.")
+        return "give larger ones."
+
+    def _takes(self, shape: tuple[int, ...]) -> bool:
+        try:
+            self(keras.Input(shape))
+        except ValueError:
+            return False
+        return True
+
+
+def _check_rate(name: str, optimizer: keras.optimizers.Optimizer) -> None:
+    """UsageError for a learning rate no training survives."""
+    rate = float(optimizer.learning_rate)
+    if not 0 <= rate < math.inf:
+        raise UsageError(f"The learning rate of {name} must be a finite number of at least 0, received {rate}.")
 
 
 def first_images(x: Any) -> np.ndarray | None:

@@ -69,8 +69,9 @@ class GAN(ImageTrainer):
     def check_channels(self, x: Any) -> None:
         wanted = self.generator.input_shape[-1]
         if x.shape[-1] != wanted:
-            raise ValueError(f"Expected images with {wanted} channels, received shape {x.shape}. Repeat a grey image "
-                             f"with np.repeat(x, {wanted}, -1), or build the model for {x.shape[-1]}.")
+            repeat = f"Repeat a grey image with np.repeat(x, {wanted}, -1), or build" if x.shape[-1] == 1 else "Build"
+            raise ValueError(f"Expected images with {wanted} channel{'s' * (wanted > 1)}, received shape {x.shape}. {repeat} the "
+                             f"model for {x.shape[-1]}.")
 
     def losses_in_use(self) -> tuple:
         return (getattr(self, "content", None),)

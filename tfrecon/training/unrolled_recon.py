@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..errors import UsageError
@@ -14,6 +15,9 @@ from ..models.real_border import with_real_inputs
 from .held_back import check_share, held_back_loss, split_mask
 from .image_trainer import ImageTrainer
 from .optimizers import TorchAdam
+
+_MEASUREMENT = ("kspace and sens_maps, complex (N, coils, H, W), and mask (N, H, W), or of a single coil kspace (N, H, W) and "
+                "mask")
 
 
 @keras.saving.register_keras_serializable(package="tfrecon")
@@ -78,6 +82,22 @@ class UnrolledRecon(ImageTrainer):
     def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> Any:
         return self.model(inputs, training=training)
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `predict` of a measurement, arrays or tensors in a dictionary, or of a `tf.data.Dataset`; none gives none.
+
+        Raises:
+            ValueError: the measurement is no such dictionary, or its arrays have no batch axis.
+        """
+        if isinstance(x, Mapping):
+            x = {name: np.asarray(value) for name, value in x.items()}
+            _check_measurement(x)
+            if not len(x["kspace"]):
+                return np.zeros((0, *x["kspace"].shape[-2:]), np.complex64)
+        elif not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
+            raise ValueError(f"predict takes a dictionary of {_MEASUREMENT}; received {type(x).__name__}"
+                             f"{getattr(x, 'shape', '')}. `create_paired_dataset(..., task=\"multicoil\")` makes some.")
+        return keras.Model.predict(self, x, *args, **kwargs)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         inputs, image = _unpacked(data)
         given, judges = self._split(inputs)
@@ -140,6 +160,15 @@ class UnrolledRecon(ImageTrainer):
         return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model),
                 "supervised": self.supervised, "sum_over_batch": self.sum_over_batch, "held_back": self.held_back,
                 "seed": self.seed}
+
+
+def _check_measurement(inputs: Mapping[str, np.ndarray]) -> None:
+    """ValueError unless the arrays are a batch; whether they fit one another is asked where the operator is made."""
+    ranks = {"kspace": 4 if "sens_maps" in inputs else 3, "mask": 3}
+    if any(name not in inputs or inputs[name].ndim != rank for name, rank in ranks.items()):
+        raise ValueError(f"predict takes a dictionary of {_MEASUREMENT}; received "
+                         f"{', '.join(f'{name} {value.shape}' for name, value in inputs.items()) or 'an empty one'}. Add a "
+                         "missing first axis with x[None].")
 
 
 def nrmse(image: Any, output: Any) -> Any:

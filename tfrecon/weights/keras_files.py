@@ -6,11 +6,14 @@ Only numbers are read: a `.keras` archive's own description of the model is neve
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import lzma
 import os
+import re
 import shutil
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,12 +25,12 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, TfreconError, WeightsError, shown
-from ..files import replace_when_complete
+from ..files import replace_when_complete, with_version, without_version
 from ..hdf5 import ALWAYS_ALLOWED_BYTES, check_tree, guard, open_hdf5
 from .attributes import check_plain, read_label
 from .report import LoadReport, check_array, saved_variables, unchanged_on_error
 
-CARD_ATTRIBUTE = "tfrecon_card"
+CARD_ATTRIBUTE, _CONTENT = "tfrecon_card", "arrays_sha256"
 ARCHIVE_MEMBER = "model.weights.h5"
 # Trained numbers hardly compress; a hundredfold is no network.
 _MAX_COMPRESSION = 100
@@ -50,19 +53,41 @@ def save_weights(model: Any, path: Any, card: dict[str, Any] | None = None) -> P
         model.save_weights(str(part))
         if card is not None:
             with h5py.File(part, "r+") as file:
-                file.attrs[CARD_ATTRIBUTE] = json.dumps(card)
+                file.attrs[CARD_ATTRIBUTE] = json.dumps(with_version({_CONTENT: _content(file), **card}))
     return path
 
 
 def card_in(path: Any, archive: bool) -> dict[str, Any]:
-    """The card `save_weights` put into the file; empty where there is none."""
+    """The card `save_weights` was given; empty where there is none."""
     with opened(path, archive) as file:
-        text = read_label(file, CARD_ATTRIBUTE)
+        card = _card(path, file)
+    return {key: value for key, value in card.items() if key != _CONTENT}
+
+
+def _card(path: Any, file: h5py.File) -> dict[str, Any]:
+    text = read_label(file, CARD_ATTRIBUTE)
     try:
         card = json.loads(text) if text else {}
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{shown(path)}: its card is not valid JSON ({error}); the file is damaged.") from error
-    return card if isinstance(card, dict) else {}
+    return without_version(card, f"{shown(path)}: its card", WeightsError) if isinstance(card, dict) else {}
+
+
+def _content(file: h5py.File) -> str:
+    """SHA-256 of all arrays with their names, types and shapes: what else would tell a file with a flipped bit?"""
+    digest = hashlib.sha256()
+    for name in sorted(keras_arrays(file)):
+        array = np.asarray(file[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _check_content(path: Any, file: h5py.File) -> None:
+    wanted = _card(path, file).get(_CONTENT)
+    if wanted is not None and wanted != _content(file):
+        raise WeightsError(f"{shown(path)}: its arrays are not those that were written, as the SHA-256 in its card says; the "
+                           "file is damaged or was changed. Get it again.")
 
 
 def load_keras_file(model: Any, path: Any, archive: bool, sha256: str) -> LoadReport:
@@ -74,8 +99,10 @@ def load_keras_file(model: Any, path: Any, archive: bool, sha256: str) -> LoadRe
     with _weights_member(Path(path), archive) as member:
         with _inside(path, member) as file:
             _check_count(path, file, model)
+            _check_content(path, file)
         # Keras assigns while it reads: a failure half way has already changed most arrays.
-        with unchanged_on_error(model.weights), _fitting(path, model):
+        with unchanged_on_error(model.weights), _fitting(path, model), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras' guesses why a layer does not fit; the error says that it does not
             model.load_weights(str(member))
             variables = saved_variables(model)
             for variable in variables:
@@ -92,10 +119,19 @@ def _fitting(path: Any, model: Any) -> Iterator[None]:
     except WeightsError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise WeightsError(
-            f"{shown(path)} does not fit {model.name}: {reason} Build the model with the options it was trained with."
+            f"{shown(path)} does not fit {model.name}: {_reason(error)}. Build the model with the options it was trained with."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Keras lists every layer with its values: the first array that does not fit says as much."""
+    text = " ".join(str(error).split())
+    shapes = re.search(r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))", text)
+    if not shapes:
+        return text[:300].rstrip(" .")
+    name = re.search(r"<Variable path=([^,>]*)", text)
+    return f"{name[1] if name else 'an array'} has the shape {shapes[1]}, in the file {shapes[2]}"
 
 
 @contextmanager

@@ -91,6 +91,8 @@ def check_array(variable: Any, source_name: str, array: np.ndarray) -> None:
     if variable.name == "permutation" and not np.array_equal(np.sort(array), np.arange(len(array))):
         raise WeightsError(f"{source_name}: expected each number from 0 to {len(array) - 1} once, received "
                            f"{array[:8]}. The file is damaged.")
+    if variable.name == "moving_variance" and array.dtype.kind in "fiu" and (array < 0).any():
+        raise WeightsError(f"{source_name}: expected variances of at least 0, received {array.min():.3g}. The file is damaged.")
     if array.dtype.kind not in "fiu" or not _finite_in(variable.dtype, array):
         raise WeightsError(f"{source_name}: expected finite real numbers, received {array.dtype} with NaN, infinity "
                            "or another kind. The file is damaged or the training diverged.")

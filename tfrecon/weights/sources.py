@@ -41,6 +41,8 @@ def local_file(source: Any) -> str:
         WeightsError: the weights cannot be had; the message says what to do instead.
         ResourceError: the cache cannot be written to.
     """
+    if not isinstance(source, (str, bytes, os.PathLike)) or not os.fspath(source):
+        raise UsageError(f"Weights are a path, the name of a record or an address, received {source!r}.")
     text = os.fsdecode(source)
     if os.path.isfile(text) or os.path.isfile(f"{text}.index"):
         return text

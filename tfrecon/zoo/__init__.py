@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import UsageError, WeightsError, did_you_mean
 from . import coils, ct, flow, mri, superres
-from .option_types import check_types
+from .option_types import check_names, check_types
 from .record import Record
 
 RECORDS = {record.name: record for record in (*mri.RECORDS, *coils.RECORDS, *superres.RECORDS, *ct.RECORDS,
@@ -22,7 +23,7 @@ def list_models() -> list[str]:
 
 def record_of(name: str) -> Record:
     """The record of that name; UsageError with the choices if there is none."""
-    if name not in RECORDS:
+    if not isinstance(name, str) or name not in RECORDS:
         raise UsageError(f"The model must be one of {', '.join(RECORDS)}; received {name!r}{did_you_mean(name, RECORDS)}")
     return RECORDS[name]
 
@@ -48,10 +49,11 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     if record.make is None:
         return _fixed(record, weights, preset, options)
     stored = _options_of(weights, name)
-    check_types([record.make, *map(_named, record.takes)], options)
+    _check_options(record, options)
+    # The options of a card are all there are: a preset's would change the network under its weights.
+    given = _preset(record, preset) if preset is not None or not stored else {}
+    _check_agreement(weights, preset, given, stored)
     try:
-        # The options of a card are all there are: a preset's would change the network under its weights.
-        given = _preset(record, preset) if preset or not stored else {}
         model = record.make(**{**given, **stored, **options})
     except (TypeError, ValueError) as error:
         if stored and not options:
@@ -60,8 +62,28 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     if weights is not None:
         from ..weights import load_weights
 
-        load_weights(model.generator, weights)
+        try:
+            load_weights(model.generator, weights)
+        except WeightsError as error:
+            other = _differing(stored, options)
+            if not other:
+                raise
+            told, asked = (", ".join(f"{key}={of[key]!r}" for key in other) for of in (stored, options))
+            raise WeightsError(f"{error} They were made with {told}, as their card says; you asked for {asked}.") from error
     return model
+
+
+def _check_agreement(weights: Any, preset: str | None, given: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """UsageError where a preset asked for and the card of the weights say different things: neither can be followed."""
+    if differing := [f"{key} {stored[key]!r} / {given[key]!r}" for key in _differing(stored, given)]:
+        raise UsageError(f"{weights}: its card and the preset {preset} differ: {', '.join(differing)}. Leave the preset out, and "
+                         "give what should be otherwise as single options.")
+
+
+def _differing(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The names in both whose values differ; a card's JSON makes lists of tuples."""
+    plain = [{key: list(value) if isinstance(value, tuple) else value for key, value in of.items()} for of in (stored, given)]
+    return [key for key in plain[1] if key in plain[0] and plain[0][key] != plain[1][key]]
 
 
 def _fixed(record: Record, weights: Any, preset: str | None, options: Mapping[str, Any]) -> Any:
@@ -82,16 +104,23 @@ def _named(path: str) -> Any:
     return found
 
 
-def check_trainable(name: str, preset: str | None) -> None:
-    """UsageError unless there is such a model, with weights to train, and such a preset."""
+def _check_options(record: Record, options: Mapping[str, Any]) -> None:
+    functions = [record.make, *map(_named, record.takes)]
+    check_names(record.name, functions, options)
+    check_types(functions, options)
+
+
+def check_trainable(name: str, preset: str | None, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """UsageError unless there is such a model, with weights to train, such a preset, and such options with such values."""
     record = record_of(name)
     if record.make is None:
         raise UsageError(f"{name} has no weights, so there is nothing to train. Choose another model.")
     _preset(record, preset)
+    _check_options(record, options)
 
 
 def _preset(record: Record, preset: str | None) -> Mapping[str, Any]:
-    name = preset or next(iter(record.presets))
+    name = next(iter(record.presets)) if preset is None else preset
     if name not in record.presets:
         raise UsageError(f"The preset of {record.name} must be one of {', '.join(record.presets)}; received {name!r}"
                          f"{did_you_mean(name, record.presets)}")

@@ -1,15 +1,17 @@
-"""Whether the values of options have the types their functions are annotated with: a text is no number, and "False" is true."""
+"""Whether options are known, and their values have the types their functions are annotated with: a text is no number, and "False"
+is true.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean, shown
 
 
 def _is_bool(value: Any) -> bool:
@@ -24,7 +26,22 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def check_types(functions: Iterable[Callable[..., Any]], options: Mapping[str, Any]) -> None:
+def check_names(model: str, functions: Sequence[Callable[..., Any]], options: Mapping[str, Any]) -> None:
+    """UsageError for an option that none of the functions has.
+
+    Args:
+        functions: the first is called with the options; the others count where it hands on what it does not know.
+    """
+    first, *others = (inspect.signature(function).parameters.values() for function in functions)
+    hands_on = any(p.kind is p.VAR_KEYWORD for p in first)
+    known = dict.fromkeys(p.name for parameters in (first, *(others if hands_on else ())) for p in parameters
+                          if p.kind is not p.VAR_KEYWORD)
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{model} has no option {shown(str(name))}; it takes {', '.join(known)}{did_you_mean(name, known)}")
+
+
+def check_types(functions: Sequence[Callable[..., Any]], options: Mapping[str, Any]) -> None:
     """UsageError for an option whose value is not of the type the first of the functions that has it says.
 
     Args:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from ..errors import UsageError
 from .record import Original, Record
 
 
@@ -55,9 +53,6 @@ def _cycle(
 
     from .. import losses, models, training
 
-    if unknown := set(options) - set(inspect.signature(training.SRResCycGAN).parameters) | ({"kwargs"} & set(options)):
-        raise UsageError(f"SRResCycGAN has no option {', '.join(sorted(unknown))}. Its own are lambda_cyc, lambda_content, "
-                         "lambda_perceptual, lambda_adversarial, lambda_total_variation, lambda_identity and low_memory.")
     networks, any_size = models.srrescycgan, (None, None, image_shape[-1])
     critic_shape = tuple(image_shape)
     if not options.get("lambda_adversarial", 1.0):  # it rests, so any size of images will do

@@ -14,8 +14,9 @@ HELP = "look at this machine and its speed"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", metavar="DIR", help="measure the speed of these volumes' k-space (phantoms made up for it)")
-    parser.add_argument("--no-speed", action="store_true", help="look only, measure nothing")
+    speed = parser.add_mutually_exclusive_group()
+    speed.add_argument("--data", metavar="DIR", help="measure the speed of these volumes' k-space (phantoms made up for it)")
+    speed.add_argument("--no-speed", action="store_true", help="look only, measure nothing")
     add_json(parser)
 
 
@@ -28,7 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     result: dict[str, Any] = {"facts": facts, "findings": [vars(f) for f in found]}
     if not arguments.json:
         _print(facts, found)
-    if not arguments.no_speed:
+    broken = any(f.broken for f in found)
+    if not arguments.no_speed and broken:
+        say("not measured: what is wrong above comes first")
+    elif not arguments.no_speed:
         from .speed import advice, measure
 
         say("measuring (about half a minute) ...")
@@ -40,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(result["advice"])
     if arguments.json:
         print_json(result)
-    return 1 if any(f.broken for f in found) else 0
+    return 1 if broken else 0
 
 
 def _print(facts: dict[str, str], found: list[Any]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +74,37 @@ def _legacy() -> list[Finding]:
         found.append(Finding("TF_USE_LEGACY_KERAS is set: tf.keras is Keras 2 then, and tfrecon is Keras 3. Unset it.", True))
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        found.append(Finding(f"KERAS_BACKEND is {backend}: tfrecon computes with tensorflow. Unset it.", True))
+        found.append(Finding(f"KERAS_BACKEND is {backend}: under jax networks reconstruct, nothing else; training, data and "
+                             "commands need tensorflow. Unset it for them.", backend != "jax"))
+    for package, least in _wanted().items():
+        version = version_of(package)
+        if _numbers(version) < _numbers(least):
+            found.append(Finding(f"{package} is {version}, tfrecon needs {least} or newer. pip install --upgrade {package}, best "
+                                 "in a new environment.", True))
     if importlib.util.find_spec("tensorflow_addons"):
         found.append(Finding("tensorflow-addons is installed; it ended with TensorFlow 2.15 and cannot be imported beside Keras "
                              "3. tfrecon does not need it: pip uninstall tensorflow-addons.", False))
     return found
+
+
+def _wanted() -> dict[str, str]:
+    """The least versions of what tfrecon computes with, as it was installed."""
+    with suppress(PackageNotFoundError):
+        matches = (re.match(r"(tensorflow|keras)>=([0-9.]+)", line) for line in requires("tfrecon") or ())
+        return {match[1]: match[2] for match in matches if match}
+    return {}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version; none of what is not installed."""
+    return tuple(int(n) for n in re.findall(r"\d+", version)[:2])
+
+
+def unused_accelerators() -> list[str]:
+    """What is said of a GPU or TPU that TensorFlow does not see, for those who are about to wait for the CPU."""
+    import tensorflow as tf
+
+    return [finding.text for finding in _accelerators(tf, tf.config.list_physical_devices("GPU"))]
 
 
 def _accelerators(tf: Any, gpus: list) -> list[Finding]:

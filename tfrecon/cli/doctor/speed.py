@@ -73,17 +73,20 @@ def _fft(index: Any) -> float:
 
 
 def _pairs(index: Any) -> float:
-    from ...data import create_paired_dataset
-
-    batches = iter(create_paired_dataset(index, batch_size=4, mask_seed=None, target="kspace").repeat())
+    batches = iter(_dataset(index).repeat())
     return _rate(lambda: len(next(batches)[0].numpy()))
 
 
 def _step(index: Any) -> float:
-    from ...data import create_paired_dataset
     from ...training import measure_step
     from ...zoo import create
 
-    pairs = create_paired_dataset(index, batch_size=4, mask_seed=None, target="kspace")
-    cost = measure_step(create("unet_gan", preset="small"), pairs)
+    cost = measure_step(create("unet_gan", preset="small"), _dataset(index))
     return 4 / cost.seconds
+
+
+def _dataset(index: Any) -> Any:
+    from ...data import create_paired_dataset
+
+    combine = None if index.volumes[0].coils is None else "rss"
+    return create_paired_dataset(index, batch_size=4, mask_seed=None, target="kspace", combine=combine)

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
     from ...exporting import compare, write, write_golden
-    from ...files import write_json, write_whole
+    from ...files import with_version, write_json, write_whole
     from ...report import model_card
     from ...zoo import create
     from ..process import load_tensorflow
@@ -89,7 +89,7 @@ def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
         say(f"{path}: checked on {len(drifts)} inputs")
     _drop_others(out, arguments.format)
     files = hashes(out, [FORMATS[format] for format in arguments.format])
-    write_json(out / "export.json", {**facts.record, "parity": rows, "files": files})
+    write_json(out / "export.json", with_version({**facts.record, "parity": rows, "files": files}))
     write_whole(out / "MODEL_CARD.md", model_card(facts.card).encode())
     _print(arguments, facts, rows, files)
     return 0 if all(row["ok"] for row in rows) else 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, UsageError, shown
+from ...files import without_version
 
 _LIMIT = 2**24  # bytes; a record with the names of ten thousand volumes has one
 _BEST, _BASELINE = "best_val_", "baseline_"
@@ -130,7 +131,7 @@ def _read(folder: Path, label: str) -> Run:
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     if path.exists():
-        return _json(path, dict)
+        return without_version(_json(path, dict), shown(path), DataError)
     if (folder / "settings.json").exists():
         raise DataError(f"{shown(folder)} holds a run that has not ended: there is no run.json. Let it end, or go on with "
                         "`tfrecon train --resume`; with --epochs N for the N epochs that are done it ends at once.")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import DataError, shown
+from ...files import without_version
 from ...zoo import record_of
 from ..options import say
 from ..runs import RECORD, WEIGHTS
@@ -87,7 +89,7 @@ def trained(options: argparse.Namespace, folder: Path, parts: Parts, name: str) 
 
     if options.resume and (folder / RECORD).exists():
         say(f"{name}: trained already")
-        found = json.loads((folder / RECORD).read_text())
+        found = without_version(json.loads((folder / RECORD).read_text()), shown(folder / RECORD), DataError)
     else:
         say(f"{name}: training in {folder}")
         check_requests(options)
