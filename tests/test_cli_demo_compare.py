@@ -70,4 +70,4 @@ def test_compare_writes_figure_and_numbers_and_repeats_nothing(capsys, monkeypat
     resumed = call(capsys, *words, "--resume", "--json")
     assert resumed.code == 0 and resumed.json() == found
     longer = call(capsys, *words, "--resume", "--epochs", 2)
-    assert longer.code == 2 and "epochs differ" in longer.err
+    assert longer.code == 2 and "others for epochs" in longer.err

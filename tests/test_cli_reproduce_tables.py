@@ -75,7 +75,7 @@ def _resumes_and_refuses(name, out, table, capsys, monkeypatch):
     refused = call(capsys, *words(name, out))
     assert refused.code == 2 and "--resume" in refused.err and fingerprint(out) == before
     other = call(capsys, *words(name, out, "--resume", "--seed", 1))
-    assert other.code == 2 and "seed differ" in other.err
+    assert other.code == 2 and "others for seed" in other.err
     monkeypatch.setattr("tfrecon.training.session.Checkpoint.restore", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr("tfrecon.training.cross_validate", lambda *_, **__: pytest.fail("trained again"))
     again = call(capsys, *words(name, out, "--resume"))

@@ -142,9 +142,11 @@ def test_python_spelling_model_as_first_word_and_a_resumption_of_nothing(folder,
     from tfrecon.cli.training_options import option
 
     assert [option(f"x={v}")[1] for v in ("True", "False", "None", "true", "word")] == [True, False, None, True, "word"]
-    words = ("train", "srrescycgan", *command(folder, tmp_path / "run", "--set", "n_blocks=x", "--resume")[1:])
-    result = call(capsys, *words)
-    assert result.code == 2 and "no run in" in result.err and "n_blocks must be a whole number" in result.err
+    words = ("train", "srrescycgan", *command(folder, tmp_path / "run", "--resume")[1:])
+    wrong = call(capsys, *words, "--set", "n_blocks=x")
+    assert wrong.code == 2 and "n_blocks must be a whole number" in wrong.err
+    result = call(capsys, *words, "--init", tmp_path / "none.h5")
+    assert result.code and "no run in" in result.err
 
 
 @pytest.mark.slow

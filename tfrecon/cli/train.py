@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .cluster import rejoining, worker
 from .config import config_of
 from .options import add_json, count, number, positive, print_json, say
 from .runs import WEIGHTS, begin_run, check_run, check_same_data
@@ -41,12 +42,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    out = Path(arguments.out)
-    check_run(out, arguments)
+    out, first = Path(arguments.out), worker() in (None, 0)
+    if first:  # the others find the folder as the first one made it
+        check_run(out, arguments)
     check_requests(arguments)
     task = task_of(arguments)
     train, validation, skipped = _parts(task)
-    result = train_model(task, out, train, validation)
+    with rejoining(arguments.argv):
+        result = train_model(task, out, train, validation)
+    if not first:
+        say(f"worker {worker()}: done after {result['epochs']} epochs")
+        return 0
     result["skipped"] = {s.name: s.reason for s in skipped}
     if arguments.json:
         print_json(result)
@@ -62,38 +68,50 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[str, Any]:
-    """Train on one part, keep the weights best on the other, write curves and record; returns what was reached."""
+    """Train on one part, keep the weights best on the other, write curves and record; returns what was reached.
+
+    Of several workers (see `cluster`) only the first one writes.
+    """
     from .doctor.checks import unused_accelerators
-    from .process import load_tensorflow, write_record
+    from .process import load_tensorflow
 
     load_tensorflow()
     import keras
 
     from ..data import EpochClock
-    from ..report import curves, save_figure
-    from ..training import fit_resumable
-    from ..weights import save_weights, sha256_of
+    from ..files import write_json
+    from ..training import fit_resumable, workers
+    from ..weights import save_weights
 
+    strategy = workers.workers_strategy()
+    first, many = workers.is_chief(strategy), workers.is_across_workers(strategy)
     arguments, facts = task.arguments, data_facts(train=train, validation=validation)
     began = time.monotonic()
     if arguments.resume:
         check_same_data(out, facts["digest"])
     keras.utils.set_random_seed(arguments.seed)
     clock, side = EpochClock(), task.side(train, validation)
-    train_data = task.dataset(train, True, side, clock=clock)
+    train_data = task.dataset(train, True, side, clock=clock, drop_remainder=many)
     validation_data = task.dataset(validation, False, side)
     options = build_options(task, side)
-    trainer = build_trainer(task, options, int(train_data.cardinality()))
+    with strategy.scope():
+        trainer = build_trainer(task, options, int(train_data.cardinality()))
     baseline = task.baseline_value(trainer, validation_data)
-    _announce(task, train, validation, baseline)
+    if first:
+        _announce(task, train, validation, baseline)
     card = {**card_of(task, options), "baseline_scores": {task.metric: baseline}}
     callbacks = build_callbacks(task, out, trainer, validation_data)
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     for warning in unused_accelerators():
         say(f"warning: {warning}")
-    say(estimate(trainer, train_data, arguments.epochs))
-    begin_run(out, arguments, digest=facts["digest"])
-    config = _write_config(out, arguments)
+    if many and first:
+        say(f"{strategy.num_replicas_in_sync} replicas share each batch of {task.batch_size}")
+    elif not many:
+        say(estimate(trainer, train_data, arguments.epochs))
+    if first:
+        begin_run(out, arguments, digest=facts["digest"])
+        write_json(out / "config.json", _config(arguments))
+    workers.agreed(strategy)(False)  # nobody looks for a state before the first one has cleared the folder
 
     def save_best(facts: dict[str, Any]) -> None:
         save_weights(trainer.generator, out / WEIGHTS, {**card, **facts})
@@ -103,7 +121,21 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, callbacks,
         (task.baseline, baseline), limit - (time.monotonic() - began), f"val_{task.metric}", task.lower_is_better,
     )
-    result = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": round(time.monotonic() - began, 1)}
+    workers.agreed(strategy)(False)  # nobody leaves before all have ended
+    seconds = round(time.monotonic() - began, 1)
+    result: dict[str, Any] = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": seconds}
+    return _written(task, out, history, result, facts, card) if first else result
+
+
+def _written(
+    task: Task, out: Path, history: list[dict[str, float]], result: dict[str, Any], facts: dict[str, Any], card: dict[str, Any]
+) -> dict[str, Any]:
+    """The result of a run with its best epoch; curves, configuration, card and record are written."""
+    from ..report import curves, save_figure
+    from ..weights import sha256_of
+    from .process import write_record
+
+    arguments = task.arguments
     if len(history) < arguments.epochs:
         say(f"the time is over after {len(history)} of {arguments.epochs} epochs; --resume goes on")
     if history:
@@ -112,7 +144,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         top = (min if task.lower_is_better else max)(history, key=lambda h: h[score])
         result.update({f"best_{score}": top[score]}, best_epoch=top["epoch"] + 1, weights=str(out / WEIGHTS),
                       weights_sha256=sha256_of(out / WEIGHTS))
-        write_model_card(task, out, facts, config, result["weights_sha256"])
+        write_model_card(task, out, facts, _config(arguments), result["weights_sha256"])
     write_record(out, arguments.argv, seed=arguments.seed, card=card, data=facts, epochs_asked=arguments.epochs, **result)
     return result
 
@@ -170,14 +202,11 @@ def card_of(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     return {"model": task.arguments.model, "options": chosen, **task.facts()}
 
 
-def _write_config(out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from ..files import write_json
-
+def _config(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `train --config` takes to repeat the run."""
     parser = argparse.ArgumentParser()
     configure(parser)
-    config = config_of(arguments, parser)
-    write_json(out / "config.json", config)
-    return config
+    return config_of(arguments, parser)
 
 
 def write_model_card(task: Task, out: Path, data: dict[str, Any], config: dict[str, Any], sha256: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import UsageError
+from .workers import average_statistics, fit_across_workers, is_across_workers, separate_random_states
 
 
 class Trainer(keras.Model):
@@ -84,9 +85,15 @@ class Trainer(keras.Model):
             store[f"random_{number}"] = state.numpy()
 
     def load_own_variables(self, store: Any) -> None:
+        self._separated = False
         for number, state in enumerate(self._random_states()):
             if f"random_{number}" in store.keys():
                 state.assign(store[f"random_{number}"])
+
+    def average_statistics(self) -> None:
+        """Make the running statistics of all replicas their mean, as they are to be saved and validated with."""
+        moving = [v for v in self.variables if v.name in ("moving_mean", "moving_variance")]
+        average_statistics(moving, self.distribute_strategy)
 
     def _random_states(self) -> list:
         return [v for v in self.variables if v.path.endswith("seed_generator_state")]
@@ -99,11 +106,18 @@ class Trainer(keras.Model):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `fit`, after a look at the range of the first batch (see `warn_about_range`)."""
+        """Keras' `fit`, after a look at the range of the first batch (see `warn_about_range`); on several workers
+        `workers.fit_across_workers`.
+        """
         first = first_images(x)
         if first is not None:
             self.check_channels(first)
             warn_about_range(first, self._expected_range, self._range_advice)
+        if not getattr(self, "_separated", False):
+            separate_random_states(self._random_states(), self.distribute_strategy)
+            self._separated = True
+        if is_across_workers(self.distribute_strategy):
+            return fit_across_workers(self, x, *args, **kwargs)
         # Keras warns about its own default when the data are a Dataset, which has its order already.
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
         return super().fit(x, *args, **kwargs)
@@ -154,7 +168,7 @@ class Trainer(keras.Model):
 
 def _check_rate(name: str, optimizer: keras.optimizers.Optimizer) -> None:
     """UsageError for a learning rate no training survives."""
-    rate = float(optimizer.learning_rate)
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
     if not 0 <= rate < math.inf:
         raise UsageError(f"The learning rate of {name} must be a finite number of at least 0, received {rate}.")
 

@@ -52,13 +52,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: of the run: `history.json`, and the states in `checkpoint`.
+        scratch: another folder to write to, for a process that must take part in saving and whose copy nobody wants.
     """
 
     _PATTERN = re.compile(r"state-(\d{5})-(\d{7})\.weights\.h5")
 
-    def __init__(self, folder: Any):
+    def __init__(self, folder: Any, scratch: Any = None):
         super().__init__()
         self.folder, self._record = Path(folder) / "checkpoint", Path(folder) / "history.json"
+        self._scratch = scratch
         self.history: list[dict[str, float]] = []
         self.epoch = self.first_batch = 0
         self._running: list[Any] = []
@@ -73,11 +75,15 @@ class Checkpoint(keras.callbacks.Callback):
                 self._running = json.loads(str(read_attributes(file).get(_RUNNING, "[]")))
             model.load_weights(str(path))
             self.history = json.loads(self._record.read_text())[: self.epoch] if self._record.exists() else []
+        if self._scratch is not None:
+            self.folder, self._record = Path(self._scratch) / "checkpoint", Path(self._scratch) / "history.json"
         return self.epoch, self.first_batch
 
     def save(self, epoch: int, batch: int) -> Path:
         """Write the present state as the one to continue with at (epoch, batch)."""
         path = self.folder / f"state-{epoch:05d}-{batch:07d}.weights.h5"
+        if hasattr(self.model, "average_statistics"):
+            self.model.average_statistics()
         with replace_when_complete(path, suffix=".part.weights.h5") as part:  # Keras insists on its ending
             self.model.save_weights(str(part))
             with h5py.File(part, "r+") as file:
@@ -115,11 +121,12 @@ class StopCleanly(keras.callbacks.Callback):
     Args:
         checkpoint: saves the state.
         deadline: moment of `time.monotonic` from which on the run stops in the same way, raising `OutOfTime`.
+        agree: tells whether any of the processes that train together says yes; all of them ask it in the same order.
     """
 
-    def __init__(self, checkpoint: Checkpoint, deadline: float = math.inf):
+    def __init__(self, checkpoint: Checkpoint, deadline: float = math.inf, agree: Callable[[bool], bool] = bool):
         super().__init__()
-        self.checkpoint, self.deadline = checkpoint, deadline
+        self.checkpoint, self.deadline, self.agree = checkpoint, deadline, agree
         self.requested = False
         self._former: Any = None
 
@@ -150,7 +157,8 @@ class StopCleanly(keras.callbacks.Callback):
             self._stop(f"after epoch {epoch + 1}; the state is in {self.checkpoint.folder}")
 
     def _due(self) -> bool:
-        return self.requested or time.monotonic() >= self.deadline
+        self.requested = self.agree(self.requested)
+        return self.requested or self.agree(time.monotonic() >= self.deadline)
 
     def _stop(self, where: str) -> None:
         if self.requested:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import UsageError
 from .callbacks import Checkpoint, KeepBest, OutOfTime, Progress, SetClock, StopCleanly, StopOnNaN
+from .workers import agreed, is_chief
 
 
 def fit_resumable(
@@ -38,7 +40,7 @@ def fit_resumable(
         folder: of the run.
         clock: the `EpochClock` of `train`.
         save_best: writes the weights of an epoch that is the best so far by `monitor`; takes its number and scores.
-        callbacks: more callbacks, for the whole run.
+        callbacks: more callbacks, for the whole run; of several workers the first one has them alone, and writes.
         baseline: what doing nothing is called and what it scores, for the progress line.
         monitor, lower: key of the epochs' logs that says which is the best, and whether the smallest is.
         seconds: the time after which the run stops at the end of a step, its state saved.
@@ -52,23 +54,26 @@ def fit_resumable(
     """
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise UsageError(f"The number of epochs must be a whole number of at least 1, received {epochs!r}.")
-    began, checkpoint = time.monotonic(), Checkpoint(folder)
+    strategy = trainer.distribute_strategy
+    chief, scratch = is_chief(strategy), tempfile.TemporaryDirectory()
+    began, checkpoint = time.monotonic(), Checkpoint(folder, None if chief else scratch.name)
     epoch, batch = checkpoint.restore(trainer)
     steps = int(train.cardinality())
-    stop = StopCleanly(checkpoint, began + seconds)
+    stop = StopCleanly(checkpoint, began + seconds, agreed(strategy))
     parts = [(train.skip(batch), epoch, batch, epoch + 1)] if batch else []
     parts.append((train, epoch + bool(batch), 0, epochs))
     try:
         for data, first, first_batch, last in parts:
             if first >= last:
                 continue
-            progress = Progress(epochs, steps, first, first_batch, baseline)
             # The checkpoint comes after what an epoch produces (best weights) and before what may raise.
-            best = KeepBest(save_best, checkpoint.history, monitor, lower)
-            own = [SetClock(clock), StopOnNaN(first_batch), progress, *callbacks, best, checkpoint, stop]
+            told = [Progress(epochs, steps, first, first_batch, baseline), *callbacks,
+                    KeepBest(save_best, checkpoint.history, monitor, lower)]
+            own = [SetClock(clock), StopOnNaN(first_batch), *(told if chief else ()), checkpoint, stop]
             trainer.fit(data, validation_data=validation, initial_epoch=first, epochs=last, verbose=0, callbacks=own)
     except OutOfTime:
         pass  # as asked for: the caller sees it by the number of epochs
     finally:
         stop.release()
+        scratch.cleanup()
     return checkpoint.history

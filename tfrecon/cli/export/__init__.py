@@ -89,9 +89,10 @@ def _export(arguments: argparse.Namespace, out: Path, facts: Any) -> int:
         say(f"{path}: checked on {len(drifts)} inputs")
     _drop_others(out, arguments.format)
     files = hashes(out, [FORMATS[format] for format in arguments.format])
-    write_json(out / "export.json", with_version({**facts.record, "parity": rows, "files": files}))
+    record = with_version({**facts.record, "parity": rows, "files": files})
+    write_json(out / "export.json", record)
     write_whole(out / "MODEL_CARD.md", model_card(facts.card).encode())
-    _print(arguments, facts, rows, files)
+    _print(arguments, record)
     return 0 if all(row["ok"] for row in rows) else 1
 
 
@@ -106,14 +107,14 @@ def _drop_others(out: Path, formats: list[str]) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def _print(arguments: argparse.Namespace, facts: Any, rows: list[dict], files: dict[str, str]) -> None:
+def _print(arguments: argparse.Namespace, record: dict[str, Any]) -> None:
     if arguments.json:
-        print_json({**facts.record, "parity": rows, "files": files})
+        print_json(record)
         return
     for side in ("inputs", "outputs"):
-        for name, what in facts.record[side].items():
+        for name, what in record[side].items():
             print(f"{side[:-1]:7} {name:15} {what}")
-    for row in rows:
+    for row in record["parity"]:
         verdict = "ok" if row["ok"] else "DIFFERS"
         print(f"{row['format']:12} {'x'.join(map(str, row['input'])):20} largest difference {row['largest']:.1e} of "
               f"{row['scale']:.3g}  {verdict}")
