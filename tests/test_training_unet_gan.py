@@ -105,7 +105,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import tiny
 from tfrecon.models.unet_gan import discriminator_model
-from tfrecon.training import UNetGAN
+from tfrecon.training import UNetGAN, workers
 
 class Plain(UNetGAN):  # without batch statistics, which are per replica by design
     def call(self, inputs, training=None):
@@ -115,23 +115,32 @@ def run(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(1)
         shape = (32, 32, 1)
+        dropout = keras.layers.Dropout(0.5, seed=3)
         trainer = Plain(tiny.image_to_image(shape, 2), discriminator_model(shape, width=2), "bce", 10.0)
         trainer.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01))
     rng = np.random.default_rng(0)
     x, y = (rng.random((8, 32, 32, 1)).astype("float32") for _ in range(2))
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
-    trainer.fit(data, epochs=2, verbose=0)
-    return [w.numpy() for w in trainer.trainable_variables]
+    history = trainer.fit(data, validation_data=data, epochs=2, verbose=0).history
+    workers.separate_random_states([dropout.seed_generator.state], strategy)
+    drawn = strategy.run(lambda: dropout(tf.ones((1, 64)), training=True))
+    return [w.numpy() for w in trainer.trainable_variables], history, strategy.experimental_local_results(drawn)
 
-one = run(tf.distribute.get_strategy())
-two = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+one, logs, _ = run(tf.distribute.get_strategy())
+two, shared, (first, second) = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 for a, b in zip(one, two, strict=True):
     np.testing.assert_allclose(a, b, atol=2e-6)
+assert logs.keys() == shared.keys() and "val_ssim" in logs
+for name in logs:
+    np.testing.assert_allclose(logs[name], shared[name], rtol=1e-4, atol=1e-5, err_msg=name)
+assert not np.array_equal(first, second), "both replicas drew the same numbers"
 """
 
 
 def test_two_devices_with_sgd_equal_one():
-    """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""
+    """SGD shows gradients summed instead of averaged over replicas; Adam would hide it. Losses and scores are those of one
+    device, and every replica draws numbers of its own.
+    """
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300,
                             cwd=Path(__file__).parent)
     assert result.returncode == 0, result.stderr[-2000:]

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -76,9 +77,9 @@ def free_ports(count=2):
 
 def begun(command, ports=(), index=0, log=None):
     """A process in a group of its own, which can be killed with what it started."""
-    output = open(log, "a") if log else subprocess.PIPE
-    return subprocess.Popen([sys.executable, *map(str, command)], env=environment(ports, index), stdout=output,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    with open(log, "a") if log else nullcontext(subprocess.PIPE) as output:
+        return subprocess.Popen([sys.executable, *map(str, command)], env=environment(ports, index), stdout=output,
+                                stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
 def ended(process, seconds=240):
