@@ -55,22 +55,24 @@ def main() -> None:
         serve(lambda: (None, _measurement(arguments.worker, arguments.folder)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_volumes(folder)
-        Path(folder, "deflated").mkdir()
-        write_volumes(f"{folder}/deflated", chunks=(1, HEIGHT, WIDTH), compression="gzip", compression_opts=4, shuffle=True)
-        workers = [Worker(__file__, n, "--folder", folder, environment=_environment(n)) for n in _names()]
+        plain, deflated = (Path(folder, name) for name in ("plain", "deflated"))
+        write_volumes(plain)
+        write_volumes(deflated, chunks=(1, HEIGHT, WIDTH), compression="gzip", compression_opts=4, shuffle=True)
+        workers = [Worker(__file__, n, "--folder", str(deflated if n == DEFLATED else plain), environment=_environment(n))
+                   for n in _names()]
         in_turns(workers, arguments.rounds)
         peaks = [worker.stop() for worker in workers]
     print(f"Batch {BATCH}, {arguments.rounds} rounds. {surroundings('tensorflow', 'h5py', 'numpy', 'torch', 'fastmri')}\n")
     print(_report(workers, peaks))
 
 
-def write_volumes(folder: str, count: int = 3, **storage: Any) -> None:
+def write_volumes(folder: Path, count: int = 3, **storage: Any) -> None:
     """Random volumes in fastMRI's layout, the header included that its loader wants."""
     rng = np.random.default_rng(0)
+    folder.mkdir()
     for number in range(count):
         parts = rng.standard_normal((2, SLICES, HEIGHT, WIDTH), dtype=np.float32) * 1e-5
-        with h5py.File(Path(folder) / f"file100000{number}.h5", "w") as file:
+        with h5py.File(folder / f"file100000{number}.h5", "w") as file:
             file.create_dataset("kspace", data=parts[0] + 1j * parts[1], **storage)
             file["reconstruction_esc"] = np.abs(rng.standard_normal((SLICES, CROP, CROP), dtype=np.float32)) * 1e-5
             file["ismrmrd_header"] = HEADER
@@ -153,7 +155,7 @@ def _our_dataset(name: str, folder: str) -> Any:
     from tfrecon.data import create_paired_dataset
 
     target = "reconstruction_esc" if name.startswith(STORED) else "kspace"
-    return create_paired_dataset(folder if name != DEFLATED else f"{folder}/deflated", target=target, batch_size=BATCH).repeat()
+    return create_paired_dataset(folder, target=target, batch_size=BATCH).repeat()
 
 
 def _from_memory(name: str) -> Any:

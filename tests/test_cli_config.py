@@ -52,6 +52,9 @@ def test_yaml(tmp_path):
     text = "version: 1\ndata: d\nout: o\nset:\n  width: 4\n"
     arguments, _ = parsed(("train", "--config", written(tmp_path, text, "c.yaml")))
     assert arguments.data == "d" and arguments.set == [("width", 4)]
+    merged = "version: 1\ndata: d\n<<: {out: o, epochs: 5}\n"
+    arguments, _ = parsed(("train", "--config", written(tmp_path, merged, "c.yaml")))
+    assert arguments.out == "o" and arguments.epochs == 5
     with pytest.raises(UsageError, match="epochs stands there twice"):
         parsed(("train", "--config", written(tmp_path, text + "epochs: 3\nepochs: 4\n", "c.yaml")))
     with pytest.raises(UsageError, match="no YAML"):
@@ -60,7 +63,8 @@ def test_yaml(tmp_path):
 
 @pytest.mark.parametrize("text, message", [
     ({**FULL, "epoch": 3}, "did you mean epochs"), ({**FULL, "zzz": 3}, "zzz is no option"),
-    ({**FULL, "overwrite": True}, "overwrite"),
+    ({**FULL, "overwrite": True}, "overwrite"), ({**FULL, "resume": "x"}, "resume is said on the command line alone"),
+    ({**FULL, "version": 1.0}, '"version": 1'),
     ({**FULL, "version": 2}, '"version": 1'), ({"data": "d"}, '"version": 1'), ([1], "expected a mapping"),
     ('{"version": 1, "learning_rate": NaN}', "NaN"), ('{"version": 1, "epochs": 1, "epochs": 2}', "twice"), ("{", "no JSON"),
     ({**FULL, "allow_leak": "yes"}, "true or false"), ({**FULL, "set": ["a=1"]}, "by name"),
@@ -90,6 +94,7 @@ def test_only_one_regular_file_is_read(capsys, tmp_path):
         assert "no regular file" in call(capsys, "train", "--config", path).err
     path = written(tmp_path, FULL)
     assert "2 times" in call(capsys, "train", "--config", path, "--config", path).err
+    assert "unrecognized arguments: --conf" in call(capsys, "train", "--conf", path, "--data", "d", "--out", "o").err
 
 
 def test_missing_files_and_missing_words(capsys, tmp_path):

@@ -83,6 +83,8 @@ def test_weights_of_our_own_load_and_beat_doing_nothing(path):
     assert nothing["name"] in ("zero_filled", "blurred", "bicubic")
     ours = next(row for row in methods if row["name"] not in ("CG-SENSE",))
     assert ours["psnr"] > nothing["psnr"] and ours.get("ssim", 1) > nothing.get("ssim", 0) and ours["n"] >= 5
+    told = read_card(record.name)  # of which `export` makes its card: the record's facts are in it
+    assert told["judged"] == record.facts["judged"] and told["data"] == record.facts["data"] and told["model"] == record.model
     card = path.with_suffix(".md").read_text()
     assert record.sha256 in card and record.facts["training"]["command"].startswith("tfrecon train") and "/tmp" not in card
 

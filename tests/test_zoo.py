@@ -38,8 +38,9 @@ def test_unknown_options_name_the_nearest(tiny_unet):
     for wrong in (["unet_gan"], ""):
         with pytest.raises(UsageError, match="must be one of"):
             create(wrong)
-    with pytest.raises(UsageError, match="must be one of"):
-        create("unet_gan", preset="")
+    for wrong in ("", ["small"]):
+        with pytest.raises(UsageError, match="must be one of"):
+            create("unet_gan", preset=wrong)
     for wrong in (123, ""):
         with pytest.raises(UsageError, match="a path, the name of a record"):
             create("unet_gan", weights=wrong)
@@ -51,11 +52,14 @@ def test_every_presets_options_are_known():
             check_names(record.name, [record.make, *map(_named, record.takes)], options)
 
 
-def test_a_preset_that_the_card_contradicts_is_refused():
+def test_a_preset_beside_a_card_decides_the_training_and_never_the_network():
     """It was overruled without a word: the network trained with the card's loss."""
-    with pytest.raises(UsageError, match="loss 'bce' / 'kldiv'"):
-        create("unet_gan", weights="unet-gan-4x", preset="original")
+    trained = create("unet_gan", weights="unet-gan-4x", preset="original").get_config()
+    assert (trained["loss"], trained["reconstruction_weight"]) == ("kldiv", 0.0)
+    assert create("unet_gan", weights="unet-gan-4x").get_config()["loss"] == "bce"
     assert create("unet_gan", weights="unet-gan-4x", loss="mse").get_config()["loss"] == "mse"
+    with pytest.raises(UsageError, match="its card and the preset small differ: width 11 / 16"):
+        create("unet_gan", weights="unet-gan-4x", preset="small")
 
 
 def test_row_60_options_that_do_not_fit_the_weights_are_named():

@@ -143,7 +143,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         module = import_module(f".{name}", __name__)
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        # --conf for --config would be read too late: its file says what the other words are.
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__, allow_abbrev=name != "train")
         module.configure(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.set_defaults(run=module.run)

@@ -61,7 +61,7 @@ def read_config(path: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{where}: expected a mapping of options, received {type(found).__name__}.")
     version = found.pop("version", None)
-    if version != VERSION or isinstance(version, bool):
+    if type(version) is not int or version != VERSION:  # True and 1.0 are equal to 1
         raise UsageError(f'{where}: expected "version": {VERSION}, the only one there is; add it, or take the file of a newer '
                          "tfrecon to that one.")
     return found
@@ -87,7 +87,8 @@ def _yaml(text: str, where: str) -> Any:
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            pairs = [(self.construct_object(key, True), None) for key, _ in node.value]
+            keys = [key for key, _ in node.value if not key.tag.endswith(":merge")]  # << brings others in
+            pairs = [(self.construct_object(key, True), None) for key in keys]
             _once([(str(key), value) for key, value in pairs], where)
             return super().construct_mapping(node, deep)
 
@@ -112,6 +113,8 @@ def _words(config: Mapping[str, Any], parser: argparse.ArgumentParser, path: str
     words: list[str] = []
     for key, value in config.items():
         name = str(key).replace("-", "_")
+        if name in _NOT_KEPT:
+            raise UsageError(f"{shown(path)}: {name} is said on the command line alone; leave it out of the file.")
         if name not in options:
             raise UsageError(f"{shown(path)}: {shown(str(key))} is no option of `tfrecon train`{did_you_mean(name, options)}")
         words += _word(options[name], name, value, path) if value is not None else []

@@ -16,7 +16,7 @@ from .formats import Source, as_weights_error, find_source
 from .keras_files import card_in, keras_arrays, opened
 from .legacy_files import facts, stored_layers
 from .npz_file import npz_table
-from .records import record_of_content
+from .records import record_of_content, weight_records
 from .safetensors_file import safetensors_table
 from .sources import local_file
 from .torch_files import torch_table
@@ -59,19 +59,18 @@ def look_into(path: Any) -> Contents:
 
 
 def read_card(path: Any) -> dict[str, Any]:
-    """What is known about weights: the card `save_weights` put into a file of ours, or that of the record which knows a file
-    by its content; empty for all others.
+    """What is known about weights: the card `save_weights` put into a file of ours, and what the record says which knows a
+    file by its content (data, training, scores on others); empty for all others.
 
     Raises:
         WeightsError: the file is missing, broken, hostile or no weights.
     """
     source = find_source(path)
-    if source.format in (formats.KERAS, formats.ARCHIVE):
-        card = card_in(source.path, source.format == formats.ARCHIVE)
-        if card:
-            return card
+    card = card_in(source.path, source.format == formats.ARCHIVE) if source.format in (formats.KERAS, formats.ARCHIVE) else {}
+    if card and not any(record.bytes == os.path.getsize(source.path) for record in weight_records().values()):
+        return card  # no record can know it, so it need not be read for its SHA-256
     record = record_of_content(digest(source))
-    return record.card() if record else {}
+    return {**(record.card() if record else {}), **card}
 
 
 def sha256_of(path: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -50,15 +51,16 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
         return _fixed(record, weights, preset, options)
     stored = _options_of(weights, name)
     _check_options(record, options)
-    # The options of a card are all there are: a preset's would change the network under its weights.
+    # Where there is a card, a preset is followed only if it was asked for, and never in what changes the network.
     given = _preset(record, preset) if preset is not None or not stored else {}
-    _check_agreement(weights, preset, given, stored)
+    _check_agreement(record, weights, preset, given, stored)
     try:
-        model = record.make(**{**given, **stored, **options})
+        model = record.make(**{**stored, **given, **options})
     except (TypeError, ValueError) as error:
         if stored and not options:
             raise WeightsError(f"{weights}: {name} cannot be built with the options in its card ({error}).") from error
-        raise UsageError(f"{name}: {str(error).rstrip('.')}. Presets: {', '.join(record.presets)}.") from error
+        choices = "" if isinstance(error, UsageError) else f" Presets: {', '.join(record.presets)}."
+        raise UsageError(f"{name}: {str(error).rstrip('.')}.{choices}") from error
     if weights is not None:
         from ..weights import load_weights
 
@@ -73,9 +75,13 @@ def create(name: str, weights: Any = None, preset: str | None = None, **options:
     return model
 
 
-def _check_agreement(weights: Any, preset: str | None, given: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
-    """UsageError where a preset asked for and the card of the weights say different things: neither can be followed."""
-    if differing := [f"{key} {stored[key]!r} / {given[key]!r}" for key in _differing(stored, given)]:
+def _check_agreement(
+    record: Record, weights: Any, preset: str | None, given: Mapping[str, Any], stored: Mapping[str, Any]
+) -> None:
+    """UsageError where a preset that was asked for means another network, or range of its images, than the weights' card."""
+    builders = [_named(path) for path in (record.builder, *record.takes) if path.startswith("models.")] if stored else []
+    networks = {"symmetric", *(name for builder in builders for name in inspect.signature(builder).parameters)}
+    if differing := [f"{key} {stored[key]!r} / {given[key]!r}" for key in _differing(stored, given) if key in networks]:
         raise UsageError(f"{weights}: its card and the preset {preset} differ: {', '.join(differing)}. Leave the preset out, and "
                          "give what should be otherwise as single options.")
 
@@ -121,7 +127,7 @@ def check_trainable(name: str, preset: str | None, options: Mapping[str, Any] = 
 
 def _preset(record: Record, preset: str | None) -> Mapping[str, Any]:
     name = next(iter(record.presets)) if preset is None else preset
-    if name not in record.presets:
+    if not isinstance(name, str) or name not in record.presets:
         raise UsageError(f"The preset of {record.name} must be one of {', '.join(record.presets)}; received {name!r}"
                          f"{did_you_mean(name, record.presets)}")
     return record.presets[name]

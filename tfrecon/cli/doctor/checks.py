@@ -74,8 +74,8 @@ def _legacy() -> list[Finding]:
         found.append(Finding("TF_USE_LEGACY_KERAS is set: tf.keras is Keras 2 then, and tfrecon is Keras 3. Unset it.", True))
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        found.append(Finding(f"KERAS_BACKEND is {backend}: under jax networks reconstruct, nothing else; training, data and "
-                             "commands need tensorflow. Unset it for them.", backend != "jax"))
+        found.append(Finding(f"KERAS_BACKEND is {backend}: tfrecon trains and reads data with tensorflow, and only reconstructs "
+                             "with jax. Unset it for the rest.", backend != "jax"))
     for package, least in _wanted().items():
         version = version_of(package)
         if _numbers(version) < _numbers(least):
