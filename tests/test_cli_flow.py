@@ -24,6 +24,7 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_train_resume_and_load(capsys, folder, tmp_path):
     run = tmp_path / "run"
     words = ("train", "--data", folder, "--out", run, "--model", "spline_flow", *TINY, "--batch-size", "3", "--cosine", "3")

@@ -1,6 +1,7 @@
 """`reconstruct` and `inspect` on data as they come; row numbers are those of the list of bad inputs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def image(path):
 def test_a_good_folder(capsys, data, tmp_path):
     result = reconstruct(capsys, data, tmp_path / "out", "--json")
     assert result.code == 0 and result.json()["reconstructed"] == ["a.h5", "b.h5", "c.h5"]
-    assert result.err.splitlines() == [f"[{i}/3] {n}.h5: done" for i, n in enumerate("abc", 1)]
+    for i, (name, line) in enumerate(zip("abc", result.err.splitlines(), strict=True), 1):
+        assert re.fullmatch(rf"\[{i}/3\] {name}\.h5: done \(\d+\.\d s\)", line)
+    assert list(result.json()["seconds_each"]) == ["a.h5", "b.h5", "c.h5"]
     assert results(tmp_path / "out") == ["a.h5", "b.h5", "c.h5", "run.json"]
     with h5py.File(tmp_path / "out" / "a.h5") as file:
         assert file["reconstruction"].dtype == np.float32 and file["reconstruction"].shape == (2, 20, 20)
@@ -368,4 +371,4 @@ def test_row_16_a_network_makes_nothing_of_an_empty_slice(capsys, tmp_path, weig
 def test_reconstruct_as_a_process_keeps_stdout_for_the_result(data, tmp_path):
     done = process("reconstruct", data, tmp_path / "out", "--model", "zero_filled")
     assert done.returncode == 0 and done.stdout.startswith("3 volumes") and done.stdout.count("\n") == 1
-    assert done.stderr.startswith("[1/3] a.h5: done\n")
+    assert done.stderr.startswith("[1/3] a.h5: done (")

@@ -111,6 +111,7 @@ def test_no_picture_of_the_knee_set_is_judged_that_is_learned_from(capsys, files
     assert large.code == 3 and "pictures of 32x32, the flow makes 16x16" in large.err and not (files / "out").exists()
 
 
+@pytest.mark.slow
 def test_nobody_is_judged_whom_the_flow_learned_from(capsys, files):
     """Row 76, by the record beside the flow's weights."""
     sides = {"train": {"val.h5": "patient-01"}, "validation": {}}

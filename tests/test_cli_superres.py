@@ -69,6 +69,7 @@ def test_estimate_changes_nothing(folder, tmp_path, capsys, monkeypatch):
         np.testing.assert_array_equal(one[key], other[key], key)
 
 
+@pytest.mark.slow
 def test_time_limit_stops_cleanly_and_resume_equals_the_uninterrupted_run(folder, tmp_path, capsys, monkeypatch):
     from tfrecon.training.callbacks import Progress, StopCleanly
 
@@ -187,6 +188,7 @@ def test_results_do_not_go_among_the_data(folder, tmp_path, capsys):
         assert result.code == 2 and "inside the data" in result.err and not inside.exists()
 
 
+@pytest.mark.slow
 def test_run_is_not_resumed_on_other_data(folder, tmp_path, capsys):
     for name in "abc":
         images(tmp_path / "data" / f"{name}.h5", seed=ord(name))

@@ -192,6 +192,7 @@ def test_batch_statistics_stay(scan):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_command(capsys, tmp_path):
     coils(tmp_path / "data" / "a.h5", slices=2)
     words = ("--data", tmp_path / "data", "--validation", tmp_path / "data", "--model", "modl", "--preset", "small", *TINY)

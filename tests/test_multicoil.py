@@ -200,6 +200,7 @@ def test_trained_models_resume_and_reconstruct(capsys, folder, tmp_path, model):
     assert "3 volumes reconstructed" in made.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, preset, more", [
     ("modl", "published", ("--set", "features=4", "--set", "num_unrolls=1")),
     ("deep_basis_pursuit", "seed", ("--set", "width=2", "--set", "num_unrolls=1")),

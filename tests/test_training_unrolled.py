@@ -133,6 +133,7 @@ def test_saved_model_goes_on_as_the_same_model(name, tmp_path):
     equal(trainer, copy)
 
 
+@pytest.mark.slow
 def test_killed_run_restored_by_keras_equals_uninterrupted(tmp_path):
     class Killed(Exception):
         pass

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from .errors import ResourceError, TfreconError
 # Of the cards in weight files, run.json and export.json; raised only where an older tfrecon would misread a file. What this
 # release writes, all later ones read (README, "Files and versions").
 FORMAT_VERSION, _VERSION = 1, "format_version"
+_PART = re.compile(r"\..+\.([0-9]+)\.part(?:\.weights\.h5)?", re.DOTALL)
 
 
 def with_version(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def replace_when_complete(path: Any, expected_bytes: int = 0, suffix: str = ".pa
     part = path.with_name(f".{path.name[:60]}.{os.getpid()}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
         free = shutil.disk_usage(path.parent).free
         if free < expected_bytes:
             raise ResourceError(f"{path}: {expected_bytes} bytes are needed and {free} are free. Free some space.")
@@ -70,6 +74,28 @@ def replace_when_complete(path: Any, expected_bytes: int = 0, suffix: str = ".pa
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What processes that were killed while they wrote left behind: nobody would ever finish it, and states are large.
+
+    Younger than a minute it may be another machine's, whose processes cannot be asked for.
+    """
+    for part in folder.glob(".*.part*"):
+        number = _PART.fullmatch(part.name)
+        with suppress(OSError):
+            if number and time.time() - part.stat().st_mtime > 60 and not _is_running(int(number[1])):
+                part.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's, or a system that does not say
+        return True
+    return True
 
 
 def write_whole(path: Any, content: bytes) -> Path:

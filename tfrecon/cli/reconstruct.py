@@ -69,9 +69,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    began = time.monotonic()
     index, outcomes, facts = reconstructed(arguments)
-    return _finish(arguments, index, outcomes, time.monotonic() - began, facts)
+    return _finish(arguments, index, outcomes, facts)
 
 
 def reconstructed(
@@ -95,11 +94,13 @@ def reconstructed(
     if arguments.data_consistency:
         prepare = _made_consistent(record)
     index, results, close = prepare(arguments, record, card, names)
-    outcomes = []
+    outcomes, began = [], time.monotonic()
     with close:
         for outcome in results:
-            outcomes.append(outcome)
-            say(f"[{len(outcomes)}/{len(index.volumes)}] {outcome.name}: {outcome.error or outcome.note or 'done'}")
+            outcomes.append(replace(outcome, seconds=time.monotonic() - began))
+            say(f"[{len(outcomes)}/{len(index.volumes)}] {outcome.name}: {outcome.error or outcome.note or 'done'} "
+                f"({outcomes[-1].seconds:.1f} s)")
+            began = time.monotonic()
     return index, outcomes, _facts(arguments, card)
 
 
@@ -191,13 +192,15 @@ def _after(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"adapted_steps": arguments.adapt or 0, "data_consistency": "yes" if arguments.data_consistency else "no"}
 
 
-def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], seconds: float, facts: dict[str, Any]) -> int:
+def _finish(arguments: argparse.Namespace, index: Any, outcomes: list[Any], facts: dict[str, Any]) -> int:
     from .process import write_record
 
     failed = {o.name: o.error for o in outcomes if o.error}
     failed.update({s.name: s.reason for s in index.skipped})
     done = [o.name for o in outcomes if o.path]
-    result = {"reconstructed": done, "failed": failed, "seconds": round(seconds, 2), "output": arguments.output}
+    seconds = sum(o.seconds for o in outcomes)
+    result = {"reconstructed": done, "failed": failed, "seconds": round(seconds, 2), "output": arguments.output,
+              "seconds_each": {o.name: round(o.seconds, 2) for o in outcomes}}
     if done:
         write_record(arguments.output, arguments.argv, **facts, **result)
     if arguments.json:

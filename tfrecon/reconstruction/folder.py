@@ -15,12 +15,13 @@ from ..hdf5 import open_hdf5, read_attributes
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one volume: `note` says what was special, `error` why there is no file."""
+    """What became of one volume: `note` says what was special, `error` why there is no file, `seconds` how long it took."""
 
     name: str
     path: Path | None = None
     note: str = ""
     error: str = ""
+    seconds: float = 0.0
 
 
 def each_volume(
