@@ -359,6 +359,22 @@ def test_records_that_lie(tmp_path):
         superres_pairs(tmp_path / "out")
 
 
+@pytest.mark.parametrize("record", [b"\x86\xff\n" * 9, b"plain text", b"", tf.train.Example().SerializeToString() + b"\n\x00"])
+def test_records_that_are_none(tmp_path, record):
+    """TensorFlow's own sentence quotes the bytes, and Python cannot even read it where they are no text."""
+    write(tmp_path / "in" / "a.h5", np.ones((2, 8, 8), np.float32))
+    write_shards(index_magnitudes(tmp_path / "in"), tmp_path / "out")
+    path = tmp_path / "out" / "slices-00000-of-00001.tfrecord"
+    first = next(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    dataset = superres_pairs(tmp_path / "out", 1)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(first)
+        writer.write(record)
+    with pytest.raises((tf.errors.InvalidArgumentError, UnicodeDecodeError)) as caught:
+        everything(dataset)
+    assert "record of a shard cannot be read" in str(_error_inside(caught.value))
+
+
 def test_arguments_shards_cannot_honour(folders):
     with pytest.raises(UsageError, match="made finite"):
         superres_pairs(folders / "out", nan="zero")

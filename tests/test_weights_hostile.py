@@ -160,6 +160,7 @@ NPZ = {
     "declares more than it holds": (npy(text="{'descr':'<f4','fortran_order':False,'shape':(10**11,)}\n".replace(
         "10**11", "100000000000")), "declares more"),
     "header that is code": (npy(text="__import__('os').system('touch ran')\n"), "damaged"),
+    "header without end": (npy(text="{'descr':'<f4','fortran_order':False,'shape':(3,)\n"), "damaged"),
     "header cut": (b"\x93NUMPY\x01\x00\xff", "damaged"),
     "no array": (b"hello", "damaged"),
 }

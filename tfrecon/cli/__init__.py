@@ -99,6 +99,11 @@ def _error_inside(error: Exception) -> TfreconError | None:
     """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it, or said itself of a shard."""
     if type(error).__name__ == "DataLossError" and (place := re.search(r"\w+ record at \d+", str(error))):
         return errors.DataError(f"a shard is damaged ({place[0]}); copy the shards anew, or convert the data again")
+    # TensorFlow quotes the record; bytes that are no text then break Python's reading of the sentence itself.
+    text = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    unread = re.search(r"parse example input|parse serialized Example|Feature: \w+ \(data type|Key: \w+\.  ", text)
+    if unread and type(error).__name__ in ("UnicodeDecodeError", "InvalidArgumentError"):
+        return errors.DataError("a record of a shard cannot be read; copy the shards anew, or convert the data again")
     kinds = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, TfreconError))
     found = re.search(rf"\b({kinds}): (.*?)\s*\nTraceback \(most recent call last\)", str(error), re.DOTALL)
     found = found or re.search(r"assertion failed: \[(\w+): (.*?)\]", str(error))

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from ..errors import WeightsError, shown
-from ..hdf5 import MAX_ATTRIBUTE_BYTES
+from ..hdf5 import MAX_ATTRIBUTE_BYTES, check_texts
 
 
 def read_strings(owner: Any, key: str) -> list[str]:
@@ -24,6 +24,7 @@ def read_strings(owner: Any, key: str) -> list[str]:
     if kind != h5py.h5t.STRING or attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
         raise WeightsError(f"{shown(owner.file.filename)}: {key} must be a short list of names; the file is damaged or "
                            "hostile, get it from its source.")
+    check_texts(owner, attribute)
     values = np.asarray(owner.attrs[key]).reshape(-1)
     return [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else str(v) for v in values]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 
 import numpy as np
@@ -36,7 +37,10 @@ def _npy_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, t
     with archive.open(info) as handle:
         version = np.lib.format.read_magic(handle)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(handle)
+        try:
+            shape, _, dtype = read(handle)
+        except tokenize.TokenError as error:  # where NumPy takes a damaged header for one of Python 2
+            raise ValueError(f"{info.filename} has a header that cannot be read: {error}") from error
         if dtype.hasobject:
             raise ValueError(f"{info.filename} holds Python objects, which are never unpickled here")
         if math.prod(shape) * dtype.itemsize > info.file_size - handle.tell():

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 import h5py
 import numpy as np
 
-from .errors import DataError, TfreconError, shown
+from ..errors import DataError, TfreconError, shown
+from .texts import check_texts
 
 # One chunk is decompressed as a whole however little of it is asked for. fastMRI volumes use chunks of one slice
 # (2 to 60 MB); a whole volume in one chunk is rare but real, and 1 GiB still fits a free Colab machine.
@@ -34,7 +35,7 @@ BUILT_IN_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LABEL_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM)
-_LIBRARY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
+_LIBRARY_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 _UNPACK = "unpack it and give the .h5 inside"
 _NO_CODE = "it is never opened here as data, because unpickling can run code"
 _DOWNLOAD = "download it again, signed in if the site needs it"
@@ -289,6 +290,8 @@ def _check_dataset(dataset: h5py.Dataset, key: str) -> None:
         raise DataError(f"{where} is kept in other files (virtual or external storage), which is refused; "
                         "copy the data into this file, for example with h5repack")
     _check_filters(properties, where)
+    if isinstance(dataset.id.get_type(), h5py.h5t.TypeCompoundID) and _overlaps(dataset.dtype):
+        raise DataError(f"{where} has numbers that lie over each other ({dataset.dtype}); the file is damaged, get it again")
     if layout != h5py.h5d.COMPACT:
         _check_size(dataset, where, layout)
 
@@ -299,6 +302,14 @@ def _check_filters(properties: h5py.h5p.PropDCID, where: str) -> None:
         if code not in BUILT_IN_FILTERS:
             raise DataError(f"{where} is compressed with the plugin filter {code} {name.decode('utf-8', 'replace')!r}, "
                             "which would load code from disk; write it again with gzip or uncompressed")
+
+
+def _overlaps(dtype: np.dtype) -> bool:
+    """Whether a damaged number got more bytes than it has room: HDF5 would write over the next one and past the array's end."""
+    fields = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in (dtype.fields or {}).values())
+    inner = any(_overlaps(kind.base) for kind, *_ in (dtype.fields or {}).values())
+    begins = [begin for begin, _ in fields[1:]] + [dtype.itemsize]
+    return inner or any(end > begin for (_, end), begin in zip(fields, begins))
 
 
 def _check_size(dataset: h5py.Dataset, where: str, layout: int) -> None:
@@ -355,6 +366,7 @@ def _attribute(owner: h5py.File | h5py.Dataset, name: str) -> bool | int | float
         # A damaged type makes the library itself crash while it reads; labels are of plain types.
         if stored.get_storage_size() > MAX_ATTRIBUTE_BYTES or stored.get_type().get_class() not in _LABEL_TYPES:
             return None
+        check_texts(owner, stored)
         value = np.asarray(owner.attrs[name])
     except _LIBRARY_ERRORS:
         return None

@@ -1,0 +1,143 @@
+"""What a user's commands do with a file of each kind, for `fuzzing.py`: everything is read; and traps that show it notices."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tfrecon.data import SliceReader, index_magnitudes, index_volumes
+from tfrecon.data.ct import ImageReader, index_images
+from tfrecon.hdf5 import guard, open_hdf5
+from tfrecon.weights import formats, look_into, read_card
+from tfrecon.weights.attributes import check_plain
+from tfrecon.weights.formats import as_weights_error, find_source
+from tfrecon.weights.keras_files import _check_content, keras_arrays, opened
+from tfrecon.weights.legacy_files import facts, stored_layers
+from tfrecon.weights.npz_file import read_npz
+from tfrecon.weights.safetensors_file import read_safetensors
+from tfrecon.weights.torch_files import read_torch
+
+MOST_SLICES = 200  # a damaged header can promise millions of slices without a byte in each; the ends and some between do
+
+
+def _some(count: int) -> list[int]:
+    return sorted({*np.linspace(0, count - 1, min(count, MOST_SLICES)).astype(int).tolist()})
+
+
+def _kspace(path: Path) -> None:
+    index = index_volumes(path, strict=True)
+    with SliceReader(nan="zero") as reader:
+        for volume in index.volumes:
+            for i in _some(volume.slices):
+                reader.kspace(volume, i)
+
+
+def _beside_kspace(path: Path) -> None:
+    index = index_volumes(path, strict=True)
+    with SliceReader(nan="zero") as reader:
+        for volume in index.volumes:
+            for i in _some(volume.slices):
+                for key in volume.extra_keys:
+                    reader.sampling_mask(volume, i) if key == "masks" else reader.coil_maps(volume, key, i)
+
+
+def _targets(path: Path) -> None:
+    index = index_volumes(path, target="reconstruction_esc", strict=True)
+    with SliceReader() as reader:
+        for volume in index.volumes:
+            for i in _some(volume.slices):
+                reader.target(volume, i)
+
+
+def _magnitudes(path: Path) -> None:
+    index = index_magnitudes(path, strict=True)
+    with SliceReader() as reader:
+        for volume in index.volumes:
+            for i in _some(volume.slices):
+                reader.target(volume, i)
+
+
+def _images(path: Path) -> None:
+    index = index_images(path, strict=True)
+    with ImageReader(nan="air") as reader:
+        for volume in index.volumes:
+            for i in _some(volume.slices):
+                reader.stored(volume, i)
+
+
+def _arrays(path: Path) -> None:
+    """As `load_file` reads each kind, without a model to put the numbers into."""
+    with as_weights_error():
+        source = find_source(path)
+        if source.format in (formats.LEGACY, formats.LEGACY_MODEL):
+            with open_hdf5(source.path) as file, guard(source.path, "reading the weights"):
+                facts(file)
+                for _, arrays in stored_layers(file):
+                    for array in arrays:
+                        array.dataset[()]
+        elif source.format in (formats.KERAS, formats.ARCHIVE):
+            with opened(source.path, source.format == formats.ARCHIVE) as file:
+                for name in keras_arrays(file):
+                    check_plain(file[name])
+                _check_content(source.path, file)
+                for name in keras_arrays(file):
+                    np.asarray(file[name])
+        elif source.format == formats.TORCH:
+            read_torch(source.path, lambda names: True, None)
+        else:
+            {formats.SAFETENSORS: read_safetensors, formats.NPZ: read_npz}[source.format](source.path)
+
+
+def _shards(folder: Path) -> None:
+    from tfrecon.cli import _error_inside
+    from tfrecon.data import superres_pairs
+    from tfrecon.data.superres import index_superres
+
+    try:
+        for _ in superres_pairs(index_superres(folder, strict=True), 1):
+            pass
+    except Exception as error:  # as the command line tells it
+        raise _error_inside(error) or error from error
+
+
+def _verified(folder: Path) -> None:
+    from tfrecon.data.superres import index_shards, verify_shards
+
+    verify_shards(index_shards(folder))
+
+
+VOLUME, WEIGHTS = (_kspace, _beside_kspace, _targets, _magnitudes), (look_into, read_card, _arrays)
+LOOKS = {
+    **dict.fromkeys(("kspace", "kspace-gzip", "kspace-coils", "kspace-links"), VOLUME),
+    "magnitudes": (_magnitudes,),
+    **dict.fromkeys(("hu", "dicom", "dicom-frames", "dicom-rle"), (_images,)),
+    **dict.fromkeys(("keras", "keras-archive", "legacy", "legacy-whole", "safetensors", "npz", "npz-deflated", "torch"), WEIGHTS),
+    "shards": (_shards, _verified),
+}
+
+
+class _Foreign:
+    def __reduce__(self):
+        return (os.getcwd, ())
+
+
+# By the outcome that must be noticed.
+TRAPS = {
+    "signal SIGSEGV": (lambda path: os.kill(os.getpid(), signal.SIGSEGV),),
+    "not ours: MemoryError": (lambda path: bytes(2**31),),
+    "not ours: KeyError": (lambda path: {}["x"],),
+    "exit code 7": (lambda path: os._exit(7),),
+    "forbidden: open": (lambda path: open("/etc/passwd").read(),),
+    "forbidden: os.remove": (lambda path: os.remove("/tmp/fuzzing of tfrecon: no such file"),),
+    "forbidden: os.system": (lambda path: os.system("true"),),
+    "forbidden: subprocess.Popen": (lambda path: subprocess.run(["true"]),),
+    "forbidden: pickle.find_class": (lambda path: pickle.loads(pickle.dumps(_Foreign())),),
+    "forbidden: compile": (lambda path: compile("1 + 1", "<string>", "eval"),),
+    "read outside": (lambda path: h5py.File(path.parents[1] / "canary" / "other.h5").close(),),
+}

@@ -1,0 +1,68 @@
+"""Hostile files: mutations of sound ones, each in a process of its own, must be read or be refused by an error of ours.
+
+Never a crash (one inside libhdf5 counts as ours), never code of a file run, never a look at another file, never more memory
+than the cap of `fuzzing.py`, never without end.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import fuzzing
+import pytest
+from cli_tools import ROOT
+from fuzz_looks import LOOKS, TRAPS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and the canary are Linux's")
+SHORT, LONG = 11, 150  # mutations of each file in the default set, and with the slow one
+MISSING = {"torch": "needs PyTorch", "kspace-links": "refused"}  # sound files that need not be accepted
+
+
+def outcomes(folder, first, last, *names):
+    """What `fuzzing.py` says of every mutation, and that it left none out."""
+    command = [sys.executable, fuzzing.__file__, str(folder), str(first), str(last), *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    told = [(line["name"], line["number"]) for line in lines]
+    assert told == [(name, i) for name in names or LOOKS for i in range(first, last + 1)], done.stderr[-3000:]
+    return lines
+
+
+def check(lines):
+    bad = [line for line in lines if line["outcome"] not in fuzzing.FINE]
+    repeat = f"python {Path(fuzzing.__file__).relative_to(ROOT)} FOLDER"
+    told = [f"{line['name']}, mutation {line['number']}: {line['outcome']}\n{line['text'][-1500:]}\n"
+            f"repeat: {repeat} {line['number']} {line['number']} {line['name']}" for line in bad]
+    assert not bad, f"{len(bad)} of {len(lines)} mutations\n" + "\n\n".join(told[:10])
+
+
+def test_sound_files_and_some_mutations(tmp_path):
+    lines = outcomes(tmp_path, 0, SHORT)
+    for line in lines:
+        if line["number"] == 0 and line["outcome"] != "accepted":
+            assert MISSING.get(line["name"], "?") in line["text"], line
+    check(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOOKS)
+def test_many_mutations(tmp_path, name):
+    assert len(LOOKS) * (LONG - SHORT) >= 2000
+    check(outcomes(tmp_path, SHORT + 1, LONG, name))
+
+
+def test_what_must_never_be_is_noticed(tmp_path):
+    assert {line["name"]: line["outcome"] for line in outcomes(tmp_path, 0, 0, *TRAPS)} == {name: name for name in TRAPS}
+
+
+def test_a_mutation_is_known_by_its_number(tmp_path):
+    (tmp_path / "canary").mkdir()
+    files = []
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        files.append(fuzzing.fuzz_seeds.written(tmp_path / folder, tmp_path / "canary"))
+    assert files[0] == files[1] and set(files[0]) | {"shards"} == set(LOOKS)
+    for name in files[0]:
+        assert fuzzing.mutated(name, 7, files[0]) == fuzzing.mutated(name, 7, files[1])
+        assert len({fuzzing.mutated(name, i, files[0]) for i in range(20)}) > 15
