@@ -111,29 +111,45 @@ class Plain(UNetGAN):  # without batch statistics, which are per replica by desi
     def call(self, inputs, training=None):
         return super().call(inputs, training=False)
 
+rng = np.random.default_rng(0)
+x, y = (rng.random((8, 32, 32, 1)).astype("float32") for _ in range(2))
+data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
+
+def made(kind):
+    keras.utils.set_random_seed(1)
+    shape = (32, 32, 1)
+    trainer = kind(tiny.image_to_image(shape, 2), discriminator_model(shape, width=2), "bce", 10.0)
+    trainer.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01))
+    return trainer
+
 def run(strategy):
     with strategy.scope():
-        keras.utils.set_random_seed(1)
-        shape = (32, 32, 1)
-        dropout = keras.layers.Dropout(0.5, seed=3)
-        trainer = Plain(tiny.image_to_image(shape, 2), discriminator_model(shape, width=2), "bce", 10.0)
-        trainer.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01))
-    rng = np.random.default_rng(0)
-    x, y = (rng.random((8, 32, 32, 1)).astype("float32") for _ in range(2))
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4, drop_remainder=True)
+        trainer, dropout = made(Plain), keras.layers.Dropout(0.5, seed=3)
     history = trainer.fit(data, validation_data=data, epochs=2, verbose=0).history
     workers.separate_random_states([dropout.seed_generator.state], strategy)
     drawn = strategy.run(lambda: dropout(tf.ones((1, 64)), training=True))
     return [w.numpy() for w in trainer.trainable_variables], history, strategy.experimental_local_results(drawn)
 
 one, logs, _ = run(tf.distribute.get_strategy())
-two, shared, (first, second) = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+two, shared, (first, second) = run(mirrored)
 for a, b in zip(one, two, strict=True):
     np.testing.assert_allclose(a, b, atol=2e-6)
 assert logs.keys() == shared.keys() and "val_ssim" in logs
 for name in logs:
     np.testing.assert_allclose(logs[name], shared[name], rtol=1e-4, atol=1e-5, err_msg=name)
 assert not np.array_equal(first, second), "both replicas drew the same numbers"
+
+with mirrored.scope():
+    trainer = made(UNetGAN)
+trainer.fit(data, verbose=0)
+state = next(v for v in trainer.variables if v.name == "moving_mean")
+before = [copy.numpy() for copy in mirrored.experimental_local_results(state.value)]
+trainer.average_statistics()  # as every state is saved
+after = [copy.numpy() for copy in mirrored.experimental_local_results(state.value)]
+assert not np.array_equal(*before)
+for copy in after:
+    np.testing.assert_allclose(copy, np.mean(before, axis=0), rtol=1e-6)
 """
 
 
