@@ -111,7 +111,8 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     if first:
         begin_run(out, arguments, digest=facts["digest"])
         write_json(out / "config.json", _config(arguments))
-    workers.agreed(strategy)(False)  # nobody looks for a state before the first one has cleared the folder
+    together = workers.agreed(strategy)
+    together(False)  # nobody looks for a state before the first one has cleared the folder
 
     def save_best(facts: dict[str, Any]) -> None:
         save_weights(trainer.generator, out / WEIGHTS, {**card, **facts})
@@ -121,7 +122,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, callbacks,
         (task.baseline, baseline), limit - (time.monotonic() - began), f"val_{task.metric}", task.lower_is_better,
     )
-    workers.agreed(strategy)(False)  # nobody leaves before all have ended
+    together(False)  # nobody leaves before all have ended
     seconds = round(time.monotonic() - began, 1)
     result: dict[str, Any] = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": seconds}
     return _written(task, out, history, result, facts, card) if first else result

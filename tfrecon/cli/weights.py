@@ -152,10 +152,10 @@ def _convert(arguments: argparse.Namespace) -> int:
     check_folder(output.parent)  # before anything is loaded
     network, report, card = _load(arguments)
     record = record_of(arguments.model)
-    # As `create` does: the options of a card are all there are, unless a preset is asked for.
+    # As `create` does: where there is a card, a preset is followed only if it was asked for.
     stored = card.get("options", {})
     preset = record.presets[arguments.preset or next(iter(record.presets))] if arguments.preset or not stored else {}
-    options = {**preset, **stored, **dict(arguments.options)}
+    options = {**stored, **preset, **dict(arguments.options)}
     card = {"scaling": record.scaling, **card, "model": arguments.model, "options": options, "source_sha256": report.sha256}
     save_weights(network, output, card)
     return _print(arguments, report, {"output": arguments.output}, f"{arguments.output}: {report}")

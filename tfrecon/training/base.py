@@ -28,6 +28,7 @@ class Trainer(keras.Model):
     """
 
     _optimizer_names: Sequence[str] = ()
+    _separated = False  # whether every replica draws random numbers of its own already
     _expected_range = (1e-2, 1e3)
     _range_advice = ('the networks here expect about 1. Use scaling="zero_filled_max", or divide the images yourself and '
                      "keep the factor.")
@@ -113,7 +114,7 @@ class Trainer(keras.Model):
         if first is not None:
             self.check_channels(first)
             warn_about_range(first, self._expected_range, self._range_advice)
-        if not getattr(self, "_separated", False):
+        if not self._separated:
             separate_random_states(self._random_states(), self.distribute_strategy)
             self._separated = True
         if is_across_workers(self.distribute_strategy):

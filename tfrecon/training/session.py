@@ -55,8 +55,9 @@ def fit_resumable(
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise UsageError(f"The number of epochs must be a whole number of at least 1, received {epochs!r}.")
     strategy = trainer.distribute_strategy
-    chief, scratch = is_chief(strategy), tempfile.TemporaryDirectory()
-    began, checkpoint = time.monotonic(), Checkpoint(folder, None if chief else scratch.name)
+    chief = is_chief(strategy)
+    scratch = None if chief else tempfile.TemporaryDirectory()
+    began, checkpoint = time.monotonic(), Checkpoint(folder, scratch and scratch.name)
     epoch, batch = checkpoint.restore(trainer)
     steps = int(train.cardinality())
     stop = StopCleanly(checkpoint, began + seconds, agreed(strategy))
@@ -75,5 +76,6 @@ def fit_resumable(
         pass  # as asked for: the caller sees it by the number of epochs
     finally:
         stop.release()
-        scratch.cleanup()
+        if scratch:
+            scratch.cleanup()
     return checkpoint.history

@@ -96,7 +96,7 @@ class UnrolledRecon(ImageTrainer):
         elif not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
             raise ValueError(f"predict takes a dictionary of {_MEASUREMENT}; received {type(x).__name__}"
                              f"{getattr(x, 'shape', '')}. `create_paired_dataset(..., task=\"multicoil\")` makes some.")
-        return keras.Model.predict(self, x, *args, **kwargs)
+        return super().predict(x, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         inputs, image = _unpacked(data)

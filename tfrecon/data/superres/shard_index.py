@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DataError, UsageError, shown
+from ...files import sha256_of
 from ..find import Paths, Skipped
 from ..kaggle import local_path
 from .shard_manifest import MANIFEST, SHARD_NAME, Manifest, read_manifest
@@ -117,15 +117,6 @@ def verify_shards(index: ShardIndex) -> None:
     if damaged:
         raise DataError(f"{len(damaged)} of {len(index.shards)} shards differ from what was written: "
                         f"{', '.join(damaged[:6])}. Copy them anew, or convert the data again.")
-
-
-def sha256_of(path: Any) -> str:
-    """SHA-256 of a file of any size, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _volume(number: int, row: dict, manifest: Manifest) -> ShardVolume:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError, shown
-from ...files import replace_when_complete, write_json
+from ...files import replace_when_complete, sha256_of, write_json
 from ..output import check_folder
 from ..slices import SliceReader
 from ..splits import pseudonyms
 from ..stream import FiniteSlices
-from .shard_index import ShardIndex, index_shards, sha256_of
+from .shard_index import ShardIndex, index_shards
 from .shard_manifest import FORMAT, MANIFEST, SHARD_NAME, shard_name
 from .shard_plan import Surveyed, check_count, places_of, survey_all
 from .volumes import MagnitudeIndex
