@@ -28,7 +28,8 @@ import tensorflow as tf
 import tfrecon
 from tfrecon import cli
 from tfrecon.data import create_paired_dataset, index_magnitudes
-from tfrecon.data.superres import index_shards, verify_shards
+from tfrecon.data.shards import verify_shards
+from tfrecon.data.superres import index_shards
 from tfrecon.errors import TfreconError
 from tfrecon.reconstruction import SuperresSettings, bicubic, enlarge_folder, evaluate_superres, load_pair
 
@@ -81,7 +82,8 @@ for address in ("kaggle://phantoms", f"{DATA}/singlecoil_val") if DATA.startswit
 # shard, names of people become pseudonyms, the manifest has the SHA-256 of every shard, and the same images give the same
 # bytes. On Kaggle the folder can be saved as a dataset of its own and attached.
 #
-# In a terminal: `tfrecon convert kaggle://somebody/phantoms/versions/1 shards/ --shards 2`
+# In a terminal: `tfrecon convert kaggle://somebody/phantoms/versions/1 shards/ --shards 2`. These are images, for super-resolution;
+# `--task masked` takes single-coil k-space for the U-Net GAN and DeblurGAN, whose masks are drawn when the shards are read.
 
 # %%
 code = cli.main(["convert", DATA, str(WORK / "shards"), "--shards", "2", "--overwrite"])

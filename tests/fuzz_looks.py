@@ -107,7 +107,8 @@ def _shards(folder: Path) -> None:
 
 
 def _verified(folder: Path) -> None:
-    from tfrecon.data.superres import index_shards, verify_shards
+    from tfrecon.data.shards import verify_shards
+    from tfrecon.data.superres import index_shards
 
     verify_shards(index_shards(folder))
 

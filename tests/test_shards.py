@@ -16,9 +16,10 @@ from cli_tools import ROOT, call, fingerprint, results
 from tfrecon.cli import _error_inside
 from tfrecon.cli.tasks import Part, task_of
 from tfrecon.data import EpochClock, check_no_shared_patient, create_paired_dataset, index_magnitudes, split, superres_pairs
+from tfrecon.data.shards import verify_shards
+from tfrecon.data.shards.plan import _share_out
 from tfrecon.data.splits import all_samples
-from tfrecon.data.superres import index_shards, index_superres, verify_shards, write_shards
-from tfrecon.data.superres.shard_plan import _share_out
+from tfrecon.data.superres import index_shards, index_superres, write_shards
 from tfrecon.errors import DataError, ResourceError, UsageError
 
 RNG = np.random.default_rng(7)

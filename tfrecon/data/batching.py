@@ -78,7 +78,7 @@ def _check_no_tpu(strategy: Any) -> None:
     """UsageError where the input has to run without Python: row 84, "No registered 'PyFunc'" in the middle of a run."""
     if type(strategy).__name__.startswith("TPUStrategy"):
         raise UsageError("These files are read by Python, which the input of a TPU cannot run. Make shards of them first, "
-                         "`tfrecon convert IN OUT`, and give the folder of shards.")
+                         "`tfrecon convert IN OUT` (of k-space: --task masked), and give the folder of shards.")
 
 
 def batched(

@@ -13,11 +13,13 @@ from typing import Any
 from ..errors import UsageError
 from ..physics import masked_and_full
 from .batching import batched, check_batch_size, check_nan, elements
-from .index import Index, check_single_coil, index_volumes, output_size
+from .index import Index, check_single_coil, output_size
+from .kspace_shards import index_masked
 from .masking import Masking
 from .memory import check_volumes_fit
 from .multicoil.combined import Combining
 from .scaling import check_scaling, tensor_scale, to_network
+from .shards import ShardIndex, check_decided
 from .slices import SliceReader
 from .splits import Sample, all_samples
 from .stream import EpochClock, SliceStream
@@ -51,7 +53,9 @@ def masked_pairs(
     """Stream slices as (zero-filled, target) pairs.
 
     Args:
-        path: HDF5 file, folder, list of them, or an `Index` (from `index_volumes`, `split`, `folds`).
+        path: HDF5 file, folder, list of them, an `Index` (from `index_volumes`, `split`, `folds`), or a folder of shards (from
+            `tfrecon convert --task masked`), which are read without Python; `mask_seed=None` draws from 1024 masks then, and
+            what was decided when they were converted (`kspace_key`, `complex_axis`, `shift`, `nan`) is left out.
         batch_size: at least 1.
         target: key of the target images, or "kspace" to compute them; None: `reconstruction_esc`, of combined coils
             `reconstruction_rss`.
@@ -87,11 +91,13 @@ def masked_pairs(
         UsageError: an argument is out of range. DataError: no usable volume, or none of the wanted kind.
     """
     _check_arguments(batch_size, channels, scaling, nan)
-    if isinstance(path, Index):
+    if isinstance(path, Index | ShardIndex):
         index = path
         _check_indexed_target(index, target)
     else:
-        index = index_volumes(path, target or default_target(combine), kspace_key, strict, complex_axis)
+        index = index_masked(path, target, combine, kspace_key, strict, complex_axis)
+    if isinstance(index, ShardIndex):
+        check_decided(combine=combine, shift=shift or None, nan=None if nan == "skip" else nan)
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)
@@ -101,13 +107,9 @@ def masked_pairs(
     check_volumes_fit(index.volumes)
     crops = [output_size(v, crop) for v in index.volumes]
     stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan, combining)
-    stream.check_first_slice()
+    if not isinstance(index, ShardIndex):
+        stream.check_first_slice()
     return _pipeline(stream, batch_size, channels, scaling, drop_remainder, metadata)
-
-
-def default_target(combine: str | None) -> str:
-    """The key of the targets, where none is named."""
-    return "reconstruction_rss" if combine else "reconstruction_esc"
 
 
 def _pipeline(
@@ -124,8 +126,20 @@ def _pipeline(
 
     sizes = Counter(stream.crops[number] for number, _ in stream.samples)
     static = next(iter(sizes)) if len(sizes) == 1 else None
-    dataset = elements(stream, _signature(stream, tf)).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = _slices(stream).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
     return batched(dataset, sizes, batch_size, drop_remainder)
+
+
+def _slices(stream: SliceStream) -> Any:
+    """What `SliceStream.element` gives, one pass over it."""
+    import tensorflow as tf
+
+    if not isinstance(stream.index, ShardIndex):
+        return elements(stream, _signature(stream, tf))
+    from .kspace_shards.records import KspaceRecords  # import TensorFlow
+    from .shards.reading import shard_elements
+
+    return shard_elements(stream, KspaceRecords(stream))
 
 
 def _scaled_pair(
@@ -167,7 +181,7 @@ def _signature(stream: SliceStream, tf: Any) -> tuple:
     )
 
 
-def _check_indexed_target(index: Index, target: str | None) -> None:
+def _check_indexed_target(index: Index | ShardIndex, target: str | None) -> None:
     """An index has chosen its target already; another one asked for here would be ignored without a word."""
     chosen = index.volumes[0].target_key or "kspace"
     if target not in (None, chosen):

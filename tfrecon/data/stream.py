@@ -146,35 +146,34 @@ class SliceStream:
         """
         number, i, epoch = (int(n) for n in visit)
         volume = self.index.volumes[number]
-        kspace, target, read = self._finite_slice(volume, i)
-        if "masks" in volume.extra_keys:
-            mask = self.reader.sampling_mask(volume, read)
-        else:
-            mask = np.ones(volume.width, bool) if volume.undersampled else volume.mask
+        kspace, target, read = self._finite(volume, i, self.read)
+        mask = self.own_mask(volume, read)
         if mask is None:
             mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
         if self.combining:
             kspace, mask = self.combining(volume, read, kspace, mask), np.ones(volume.width, bool)
-        elif mask.ndim == 2:  # of single points, which the graph's transforms by columns cannot take
-            kspace, mask = np.where(mask, kspace, np.zeros((), kspace.dtype)), np.ones(volume.width, bool)
-        maximum = self._maximum(number) if self.metadata else 0.0
+        kspace, mask = masked_by_columns(kspace, mask)
+        maximum = self.maximum(number) if self.metadata else 0.0
         columns = columns_of(kspace, None if self.computed_target else mask)
         return columns, mask, target, np.array(self.crops[number], np.int32), np.float32(maximum)
 
-    def _finite_slice(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """K-space, target and number of slice `i` or of the one that takes its place."""
-        return self._finite(volume, i, self._read)
-
-    def _read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def read(self, volume: Volume, i: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """K-space and target of a slice as the file has them, and its number; NonFiniteError as the reader's."""
         kspace = self.reader.kspace(volume, i)
         if self.computed_target:
             return kspace, np.zeros((0, 0), np.float32), i
         return kspace, self.reader.target(volume, i) if volume.target_key else self._combined_image(volume, i, kspace), i
 
+    def own_mask(self, volume: Volume, i: int) -> np.ndarray | None:
+        """The mask the file has for a slice, bool (width,) or (height, width); None where the rule draws one."""
+        if "masks" in volume.extra_keys:
+            return self.reader.sampling_mask(volume, i)
+        return np.ones(volume.width, bool) if volume.undersampled else volume.mask
+
     def _combined_image(self, volume: Volume, i: int, kspace: np.ndarray) -> np.ndarray:
         return np.abs(ifft2c(self.combining(volume, i, kspace, None)))
 
-    def _maximum(self, number: int) -> float:
+    def maximum(self, number: int) -> float:
         """The largest target value of a volume, read once."""
         if number not in self._maxima:
             volume = self.index.volumes[number]
@@ -183,7 +182,7 @@ class SliceStream:
 
     def _slice_maximum(self, volume: Volume, i: int) -> float:
         if volume.target_key is None:
-            kspace, target, _ = self._finite_slice(volume, i)
+            kspace, target, _ = self._finite(volume, i, self.read)
             image = np.abs(ifft2c(kspace)) if self.computed_target else target
             return float(center_crop(image, output_size(volume)).max())
         try:
@@ -200,7 +199,7 @@ class SliceStream:
                 raise DataError(f"{self.index.volumes[number].name}: it has masks for every slice, so a target computed from the "
                                 "k-space would be masked too. Name stored images as the target, or remove masks.")
         volume = self.index.volumes[self.samples[0][0]]
-        kspace, target, _ = self._finite_slice(volume, volume.slices // 2)
+        kspace, target, _ = self._finite(volume, volume.slices // 2, self.read)
         if volume.target_key is None and _is_masked(volume, kspace):
             raise DataError(
                 f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the input. Name "
@@ -210,6 +209,13 @@ class SliceStream:
             return  # known to have gaps, and unlike its target for that reason
         for sentence in examine_slice(kspace, target if volume.target_key else None):
             warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
+
+
+def masked_by_columns(kspace: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """K-space and its mask of columns, where a mask of single points, which the graph cannot take, is applied here."""
+    if mask.ndim == 1:
+        return kspace, mask
+    return np.where(mask, kspace, np.zeros((), kspace.dtype)), np.ones(mask.shape[-1], bool)
 
 
 def _is_masked(volume: Volume, kspace: np.ndarray) -> bool:

@@ -16,11 +16,10 @@ class MaskedTask(Task):
     baseline = "zero-filled"
 
     def find(self, path: str) -> Any:
-        from ...data import index_volumes
-        from ...data.masked_pairs import default_target
+        from ...data.kspace_shards import index_masked
 
         a = self.arguments
-        return _fitting(index_volumes(path, a.target or default_target(a.combine), a.key, a.strict, a.complex_axis))
+        return _fitting(index_masked(path, a.target, a.combine, a.key, a.strict, a.complex_axis))
 
     def sizes(self, part: Part) -> Counter:
         from ...data import check_single_coil, output_size

@@ -16,10 +16,11 @@ from ...errors import DataError, UsageError, shown
 from ...transforms import reduce_by_four
 from ..batching import check_nan, count_batches, elements
 from ..memory import check_slices_fit
+from ..shards import ShardIndex
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
 from ..stream import EpochClock
-from .shard_index import ShardIndex, ShardVolume, index_superres
+from .shards import ShardVolume, index_superres, shard_batches
 from .stream import SuperresStream
 from .value_range import check_value_range
 from .volumes import MagnitudeIndex, MagnitudeVolume
@@ -89,8 +90,6 @@ def superres_pairs(
     stream = SuperresStream(index, chosen, sizes, patch, reader, value_range, int(batch_size), drop_remainder, shuffle,
                             int(seed), clock or EpochClock(), metadata, nan)
     if isinstance(index, ShardIndex):
-        from .shard_pairs import shard_batches  # imports TensorFlow, which listing files does not need
-
         _check_nan_of_shards(nan)
         return _to_pairs(shard_batches(stream), metadata)
     stream.trust_maxima()

@@ -1,131 +1,163 @@
-"""Writes magnitude images as TFRecord shards, which TensorFlow reads without Python: for TPUs and network disks.
+"""Magnitude images in TFRecord shards: written, found again, streamed in batches.
 
-A folder of shards holds `slices-00000-of-00008.tfrecord` and so on and, written last, the manifest `shards.json`. Every
-record is a `tf.train.Example` of one slice:
+Records hold, beside the numbers of `shards.writing`:
 
-    image       float32 little-endian, row by row, in the file's units, finite
-    height, width, volume, slice    int64; `volume` counts as the manifest does
-    stated      float64 little-endian, what value_range="volume" makes 255: the attribute `max`, else `maximum`
-    maximum     float64 little-endian, the largest value of the volume
+    image       float32 (height, width), in the file's units
+    stated      float64, what value_range="volume" makes 255: the attribute `max`, else `maximum`
+    maximum     float64, the largest value of the volume
 """
 
 from __future__ import annotations
 
-import os
-import re
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError, shown
-from ...files import replace_when_complete, sha256_of, write_json
-from ..output import check_folder
+from ...errors import NonFiniteError
+from ..batching import batched
+from ..find import Paths
+from ..shards import Layout, ShardIndex, ShardKind, Surveyed, read_shards, shard_folder, write_all
 from ..slices import SliceReader
-from ..splits import pseudonyms
 from ..stream import FiniteSlices
-from .shard_index import ShardIndex, index_shards
-from .shard_manifest import FORMAT, MANIFEST, SHARD_NAME, shard_name
-from .shard_plan import Surveyed, check_count, places_of, survey_all
-from .volumes import MagnitudeIndex
+from .stream import SuperresStream
+from .value_range import trusted_maximum
+from .volumes import MagnitudeIndex, MagnitudeVolume, index_magnitudes
 
-_OURS = re.compile(rf"{SHARD_NAME.pattern}|\.(?:{SHARD_NAME.pattern}|{re.escape(MANIFEST)})\.\d+\.part")
+
+def _record_bytes(row: dict[str, Any]) -> tuple[int, int]:
+    pixels = 4 * row["height"] * row["width"]
+    return pixels, pixels
+
+
+_LAYOUT = Layout("superres", _record_bytes)
+
+
+@dataclass(frozen=True)
+class ShardVolume:
+    """One volume in a shard, in the terms of `MagnitudeVolume`.
+
+    Attributes:
+        number: what its records call it. shard: number of the shard that holds all of it.
+        patient: what volumes of one person share within one conversion; no other conversion uses the same word.
+        stamp: size and modification time of the shard.
+    """
+
+    name: str
+    number: int
+    shard: int
+    target_key: str
+    target_shape: tuple[int, int]
+    slices: int
+    patient: str
+    notes: tuple[str, ...]
+    stamp: tuple[int, int]
+
+    @property
+    def height(self) -> int:
+        return self.target_shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.target_shape[1]
+
+    @property
+    def record_bytes(self) -> int:
+        return 4 * self.height * self.width
+
+    @property
+    def stamps(self) -> tuple[tuple[int, int], ...]:
+        """The stamps of all files a volume lies in: its shard's."""
+        return (self.stamp,)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Of the file's attributes only what stands for the person; the maximum is in the records."""
+        return {"patient_id": self.patient}
+
+
+def index_superres(path: Paths, key: str | None = None, strict: bool = False) -> MagnitudeIndex | ShardIndex:
+    """The index of what lies under a path: shards where there is a `shards.json`, else HDF5 files (`index_magnitudes`)."""
+    folder = shard_folder(path)
+    return index_magnitudes(path, key, strict) if folder is None else index_shards(folder, key)
+
+
+def index_shards(folder: Any, key: str | None = None) -> ShardIndex:
+    """The volumes in a folder of shards of images, written by `write_shards` (`tfrecon convert`); see `read_shards`."""
+
+    def volume(number: int, row: dict, patient: str, path: str, stamp: tuple[int, int]) -> ShardVolume:
+        return ShardVolume(row["name"], number, row["shard"], row["key"], (row["height"], row["width"]), row["slices"], patient,
+                           tuple(row["notes"]), stamp)
+
+    return read_shards(folder, _LAYOUT, volume, key)
 
 
 def write_shards(
-    index: MagnitudeIndex,
-    out: Any,
-    shards: int | None = None,
-    *,
-    strict: bool = False,
-    overwrite: bool = False,
+    index: MagnitudeIndex, out: Any, shards: int | None = None, *, strict: bool = False, overwrite: bool = False,
     progress: Callable[[str], Any] = lambda text: None,
 ) -> ShardIndex:
-    """Write the images of an index as shards; the same images give the same bytes.
+    """Write the images of an index as shards; arguments and errors of `shards.write_all`.
 
-    Everything is read once before anything is written: for the volumes' maxima, and to find what cannot be read. A slice
-    with NaN or infinity is replaced by the nearest finite one of its volume, as the readers do.
-
-    Args:
-        index: from `index_magnitudes`.
-        out: folder for the shards, new or empty.
-        shards: how many, at most as many as patients: all volumes of one lie in one shard. None: about 128 MiB each.
-        strict: raise for the first volume or slice that cannot be used instead of leaving the volume out or replacing it.
-        overwrite: replace the shards in `out`, complete or not; other files there are left alone.
-        progress: called with a sentence before the reading and after every shard.
+    A slice with NaN or infinity is replaced by the nearest finite one of its volume, as the readers do.
 
     Returns:
         What was written, `skipped` being what was left out.
-
-    Raises:
-        UsageError: `out` is not empty, or more shards than patients. DataError: no usable volume. ResourceError: it could
-        not be written; shards may be left behind, but no manifest.
     """
-    out = Path(out)
-    _check_out(out, overwrite)
-    check_count(shards, index.volumes)
-    progress(f"reading {index.slices} slices of {len(index.volumes)} volumes, to find what cannot be used")
     with SliceReader() as reader:
-        surveyed, skipped = survey_all(index, reader, strict)
-        places = places_of(surveyed, shards)
-        _remove_former(out)
-        rows, left = [], sum(item.bytes for item in surveyed)
-        for number in range(count := max(places) + 1):
-            chosen = [(k, item) for k, item in enumerate(surveyed) if places[k] == number]
-            rows.append(_write_shard(out / shard_name(number, count), chosen, reader, left))
-            left -= sum(item.bytes for _, item in chosen)
-            progress(f"[{number + 1}/{count}] {rows[-1]['name']}: {rows[-1]['slices']} slices, {rows[-1]['bytes']} bytes")
-    patients = pseudonyms([item.volume for item in surveyed])
-    volumes = [_describe(item, place, patients[item.volume.name]) for item, place in zip(surveyed, places)]
-    write_json(out / MANIFEST, {**FORMAT, "slices": sum(row["slices"] for row in rows), "shards": rows, "volumes": volumes})
+        skipped = write_all(_Pictures(reader, strict), index.volumes, out, shards, strict=strict, overwrite=overwrite,
+                            progress=progress)
     return replace(index_shards(out), skipped=(*index.skipped, *skipped))
 
 
-def _check_out(out: Path, overwrite: bool) -> None:
-    check_folder(out)
-    if not overwrite and out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{shown(out)} is not empty. Name a new folder, or replace the shards in it, complete or not, with "
-                         "overwrite=True (--overwrite).")
+class _Pictures(ShardKind):
+    """Images of `MagnitudeVolume`s as records."""
+
+    layout = _LAYOUT
+
+    def __init__(self, reader: SliceReader, strict: bool):
+        self._reader, self._strict, self._finite = reader, strict, FiniteSlices("skip")
+
+    def survey(self, volume: MagnitudeVolume) -> Surveyed:
+        maxima, replaced = [], 0
+        for i in range(volume.slices):
+            try:
+                maxima.append(float(self._reader.target(volume, i).max()))
+            except NonFiniteError:
+                replaced += 1
+                if self._strict or replaced == volume.slices:
+                    raise
+                maxima.append(0.0)  # not a maximum: the other slices decide
+        maximum, notes = max(maxima), list(volume.notes)
+        stated, note = trusted_maximum(volume, maxima[volume.slices // 2] or maximum, lambda: maximum)
+        if replaced:
+            notes.append(f"{replaced} of {volume.slices} slices have NaN or infinity; the nearest finite one replaces each")
+        return Surveyed(volume, volume.slices * 4 * volume.height * volume.width, (*notes, *filter(None, [note])),
+                        {"stated": stated, "maximum": maximum})
+
+    def arrays(self, volume: MagnitudeVolume, i: int) -> dict[str, np.ndarray]:
+        return {"image": self._finite(volume, i, self._reader.target).astype(np.float32)}
+
+    def row(self, volume: MagnitudeVolume) -> dict[str, Any]:
+        return {"key": volume.target_key}
 
 
-def _remove_former(out: Path) -> None:
-    """The manifest first: what a removal that is interrupted leaves must not pass for complete."""
-    (out / MANIFEST).unlink(missing_ok=True)
-    for old in sorted(out.iterdir()) if out.is_dir() else []:
-        if _OURS.fullmatch(old.name):
-            old.unlink()
+def shard_batches(stream: SuperresStream) -> Any:
+    """The batches a stream describes, its index being one of shards: what its `element` would give.
 
+    Where slices have several sizes, the incomplete batches come last in the order of the sizes.
 
-def _write_shard(path: Path, chosen: list[tuple[int, Surveyed]], reader: SliceReader, left: int) -> dict[str, Any]:
-    """Write the volumes with their numbers into one file; `left` bytes of images must still fit on the disk."""
+    Returns:
+        `tf.data.Dataset` of float32 (N, h, w, 1) in the network's units and (N, 3) of scale, offset and data range.
+    """
     import tensorflow as tf
 
-    finite = FiniteSlices("skip")
-    with replace_when_complete(path, left) as part:
-        try:
-            with tf.io.TFRecordWriter(os.fspath(part)) as writer:
-                for number, item in chosen:
-                    for i in range(item.volume.slices):
-                        writer.write(_record(finite(item.volume, i, reader.target), number, i, item))
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
-        size, sha256 = part.stat().st_size, sha256_of(part)
-    return {"name": path.name, "slices": sum(item.volume.slices for _, item in chosen), "bytes": size, "sha256": sha256}
+    from ..shards.reading import shard_elements  # import TensorFlow, which listing files does not need
+    from .shard_records import PictureRecords
 
-
-def _record(image: np.ndarray, number: int, i: int, item: Surveyed) -> bytes:
-    from tensorflow import train
-
-    numbers = {"height": image.shape[0], "width": image.shape[1], "volume": number, "slice": i}
-    arrays = {"image": image.astype("<f4"), "stated": np.array(item.stated, "<f8"), "maximum": np.array(item.maximum, "<f8")}
-    features = {name: train.Feature(int64_list=train.Int64List(value=[n])) for name, n in numbers.items()}
-    features |= {name: train.Feature(bytes_list=train.BytesList(value=[a.tobytes()])) for name, a in arrays.items()}
-    return train.Example(features=train.Features(feature=features)).SerializeToString(deterministic=True)
-
-
-def _describe(item: Surveyed, shard: int, patient: str) -> dict[str, Any]:
-    volume = item.volume
-    return {"name": volume.name, "shard": shard, "key": volume.target_key, "slices": volume.slices, "height": volume.height,
-            "width": volume.width, "patient": patient, "notes": list(item.notes)}
+    sizes = Counter(stream.size(k) for k, _ in stream.samples)
+    static = next(iter(sizes)) if len(sizes) == 1 else (None, None)
+    dataset = shard_elements(stream, PictureRecords(stream)).map(
+        lambda image, facts: (tf.ensure_shape(image, static)[..., None], facts))
+    return batched(dataset, sizes, stream.batch_size, stream.drop_remainder)

@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from ...errors import DataError, NonFiniteError, UsageError
+from ...errors import DataError, UsageError
 from ..find import Skipped, reasons, skip
-from ..slices import SliceReader
-from .shard_manifest import LARGEST_COUNT
-from .value_range import trusted_maximum
-from .volumes import MagnitudeIndex, MagnitudeVolume
+from .kind import ShardKind, Surveyed
+from .manifest import LARGEST_COUNT
 
 _SHARD_BYTES = 2**27
 
 
-@dataclass(frozen=True)
-class Surveyed:
-    """A volume every slice of which was read once, with what its records say of it."""
-
-    volume: MagnitudeVolume
-    maximum: float
-    stated: float
-    notes: tuple[str, ...]
-
-    @property
-    def bytes(self) -> int:
-        return 4 * self.volume.slices * self.volume.height * self.volume.width
-
-
-def survey_all(index: MagnitudeIndex, reader: SliceReader, strict: bool) -> tuple[list[Surveyed], list[Skipped]]:
+def survey_all(kind: ShardKind, volumes: Sequence[Any], strict: bool) -> tuple[list[Surveyed], list[Skipped]]:
     """Read every slice: the volumes that can be used, at least one, and the others with their reasons."""
     surveyed, skipped = [], []
-    for volume in index.volumes:
+    for volume in volumes:
         try:
-            surveyed.append(_survey(volume, reader, strict))
+            surveyed.append(kind.survey(volume))
         except DataError as error:
             if strict:
                 raise
             skipped.append(skip(volume.name, volume.path, error))
     if not surveyed:
-        raise DataError(f"no usable volume among {len(index.volumes)}: {reasons(skipped)}")
+        raise DataError(f"no usable volume among {len(volumes)}: {reasons(skipped)}")
     return surveyed, skipped
 
 
-def _survey(volume: MagnitudeVolume, reader: SliceReader, strict: bool) -> Surveyed:
-    maxima, replaced = [], 0
-    for i in range(volume.slices):
-        try:
-            maxima.append(float(reader.target(volume, i).max()))
-        except NonFiniteError:
-            replaced += 1
-            if strict or replaced == volume.slices:
-                raise
-            maxima.append(0.0)  # not a maximum: the other slices decide
-    maximum, notes = max(maxima), list(volume.notes)
-    stated, note = trusted_maximum(volume, maxima[volume.slices // 2] or maximum, lambda: maximum)
-    if replaced:
-        notes.append(f"{replaced} of {volume.slices} slices have NaN or infinity; the nearest finite one replaces each")
-    return Surveyed(volume, maximum, stated, (*notes, *filter(None, [note])))
-
-
-def check_count(shards: int | None, volumes: Sequence[MagnitudeVolume]) -> None:
+def check_count(shards: int | None, volumes: Sequence[Any]) -> None:
     """UsageError for more shards than patients."""
     patients = len({volume.patient for volume in volumes})
     most = min(patients, LARGEST_COUNT)
