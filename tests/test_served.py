@@ -31,7 +31,9 @@ def test_magnitudes_as_reconstruct_has_them(units, scaling):
 
 def test_a_window_as_reconstruct_has_it():
     net, values = network(), RNG.uniform(-1000, 2000, (2, 10, 13)).astype("float32")
-    expected = _through(net, values, parse_window("brain"), ImageSettings(channels=3, multiple=4))
+    window = parse_window("brain")
+    windowed = window.to_network(values)
+    expected = window.write_back(values, windowed, _through(net, windowed, ImageSettings(channels=3, multiple=4)))
     found = Served(net, units="window", window=(40, 80), multiple=4)(values)["reconstruction"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)
 

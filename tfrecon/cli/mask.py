@@ -71,6 +71,7 @@ def _centre(mask: Any) -> int:
 def _write(arguments: argparse.Namespace) -> int:
     from ..data import SliceReader, index_volumes, pseudonyms
     from ..data.undersampled import save_undersampled
+    from ..reconstruction.batches import Batching, Work
     from ..reconstruction.folder import each_hdf5
 
     rule = masking(arguments)
@@ -85,8 +86,11 @@ def _write(arguments: argparse.Namespace) -> int:
             return f"{mask.mean():.1%} of {len(mask)} columns, {rows[-1]['centre_columns']} in the centre"
 
         facts = {f"mask_{name}": str(value) for name, value in rule.as_attributes().items()}
-        for outcome in each_hdf5(index.volumes, arguments.output, make, facts, arguments.overwrite, arguments.resume,
-                                 arguments.strict, "kspace"):
+        def work(volume: Any, path: Path) -> Work:
+            return Work(path, lambda _: make(volume, path))
+
+        for outcome in each_hdf5(index.volumes, arguments.output, work, facts, arguments.overwrite, arguments.resume,
+                                 arguments.strict, Batching(), "kspace"):
             say(f"{outcome.name}: {outcome.error or outcome.note}")
             failed.update({outcome.name: outcome.error} if outcome.error else {})
     if arguments.json:

@@ -45,6 +45,13 @@ def count(text: str) -> int:
     return value
 
 
+def threads(text: str) -> int:
+    value = int(text) if text.isdigit() else -1
+    if not 0 <= value <= 64:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 64, received {text}")
+    return value
+
+
 def acceleration(text: str) -> float:
     try:
         value = check_acceleration(number(text))

@@ -8,7 +8,6 @@ reduced by four first. The inputs are only ever read.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from .options import (
     print_json,
     report_skipped,
     say,
+    threads,
 )
 from .runs import check_not_inside
 from .trained import Lazy, LazyAdapted, LazyConsistent, check_weights
@@ -48,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crop", type=count, metavar="N", help="side of the result (the stored target's size, else 320)")
     parser.add_argument("--batch-size", type=count, metavar="N",
                         help="slices at once (4; super-resolution: 1; multi-coil models: always 1)")
+    parser.add_argument("--workers", type=threads, default=1, metavar="N",
+                        help="threads that read the next volumes meanwhile, where memory allows; 0 for none (1; multi-coil "
+                             "models: always 0)")
     add_existing(parser, "replace existing results", "keep the results that are complete")
     parser.add_argument("--nan", choices=["refuse", "zero"], default="refuse", help="what to do with NaN (refuse)")
     add_reading(parser)
@@ -94,13 +97,12 @@ def reconstructed(
     if arguments.data_consistency:
         prepare = _made_consistent(record)
     index, results, close = prepare(arguments, record, card, names)
-    outcomes, began = [], time.monotonic()
+    outcomes = []
     with close:
         for outcome in results:
-            outcomes.append(replace(outcome, seconds=time.monotonic() - began))
+            outcomes.append(outcome)
             say(f"[{len(outcomes)}/{len(index.volumes)}] {outcome.name}: {outcome.error or outcome.note or 'done'} "
-                f"({outcomes[-1].seconds:.1f} s)")
-            began = time.monotonic()
+                f"({outcome.seconds:.1f} s)")
     return index, outcomes, _facts(arguments, card)
 
 
@@ -121,7 +123,7 @@ def _volumes(arguments: argparse.Namespace, record: Any, card: dict[str, Any], n
                         arguments.combine or card.get("combine"), _facts(arguments, card))
     reader = SliceReader(arguments.complex_axis, arguments.nan, arguments.shift)
     return index, reconstruct_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
-                                     arguments.resume, arguments.strict), reader
+                                     arguments.resume, arguments.strict, arguments.workers), reader
 
 
 def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any], names: Any) -> tuple[Any, Any, Any]:
@@ -138,7 +140,7 @@ def _images(arguments: argparse.Namespace, record: Any, card: dict[str, Any], na
                              batch_size=arguments.batch_size or 4, blurring=blurring, attributes=_facts(arguments, card))
     reader = ImageReader("air" if arguments.nan == "zero" else arguments.nan)
     return index, reconstruct_images(index, arguments.output, Lazy(arguments), settings, reader, arguments.format,
-                                     arguments.overwrite, arguments.resume, arguments.strict), reader
+                                     arguments.overwrite, arguments.resume, arguments.strict, arguments.workers), reader
 
 
 def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any], names: Any) -> tuple[Any, Any, Any]:
@@ -152,7 +154,7 @@ def _small(arguments: argparse.Namespace, record: Any, card: dict[str, Any], nam
                                 attributes=_facts(arguments, card))
     reader = SliceReader(nan=arguments.nan)
     return index, enlarge_folder(index, arguments.output, Lazy(arguments), settings, reader, arguments.overwrite,
-                                 arguments.resume, arguments.strict), reader
+                                 arguments.resume, arguments.strict, arguments.workers), reader
 
 
 def _made_consistent(record: Any) -> Any:

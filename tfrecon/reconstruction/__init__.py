@@ -1,8 +1,8 @@
 """Reconstructs and judges volumes and folders with any callable as the model."""
 
+from .batches import Outcome
 from .coils import CoilSettings, reconstruct_coil_folder, reconstruct_coil_volume, residual
 from .evaluation import ENLARGED_KEYS, Evaluation, evaluate_folder, evaluate_superres, load_pair, load_zero_filled
-from .folder import Outcome
 from .image_evaluation import evaluate_images, load_image_triple
 from .images import ImageSettings, reconstruct_images, reconstruct_images_of
 from .superres import SuperresSettings, bicubic, enlarge_folder, enlarge_volume

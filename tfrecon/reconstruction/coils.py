@@ -28,7 +28,8 @@ from ..data.prior import evenly
 from ..errors import DataError
 from ..physics import fft2c
 from ..transforms import center_crop
-from .folder import Outcome, each_hdf5
+from .batches import Batching, Outcome, Work
+from .folder import each_hdf5
 from .volumes import own_masks, slice_notes
 
 _ADAPTED_TO = 8  # slices of a volume, at even distances
@@ -155,10 +156,13 @@ def reconstruct_coil_folder(
 
     Args and errors as in `reconstruct_folder`.
     """
-    def make(volume: Volume, path: Path) -> str:
-        output, mask, note = reconstruct_coil_volume(volume, reader, model, settings)
-        facts = {**settings.facts, **({"sampled_fraction": float(mask.mean())} if mask is not None else {})}
-        save_reconstruction(path, output, mask, facts)
-        return note
+    def prepare(volume: Volume, path: Path) -> Work:
+        def finish(_: list[np.ndarray]) -> str:
+            output, mask, note = reconstruct_coil_volume(volume, reader, model, settings)
+            facts = {**settings.facts, **({"sampled_fraction": float(mask.mean())} if mask is not None else {})}
+            save_reconstruction(path, output, mask, facts)
+            return note
 
-    return each_hdf5(index.volumes, out, make, settings.facts, overwrite, resume, strict)
+        return Work(path, finish)
+
+    return each_hdf5(index.volumes, out, prepare, settings.facts, overwrite, resume, strict, Batching())

@@ -3,61 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data import check_folder, is_complete
 from ..data.output import DATASET
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..hdf5 import open_hdf5, read_attributes
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one volume: `note` says what was special, `error` why there is no file, `seconds` how long it took."""
-
-    name: str
-    path: Path | None = None
-    note: str = ""
-    error: str = ""
-    seconds: float = 0.0
-
-
-def each_volume(
-    volumes: Iterable[Any],
-    complete: Callable[[Any], Path | None],
-    make: Callable[[Any], tuple[Path, str]],
-    strict: bool,
-) -> Iterable[Outcome]:
-    """Make the result of every volume that has none yet; yields as it goes.
-
-    Args:
-        complete: the result that stands there already and is to be kept, or None.
-        make: writes the result of a volume; returns its path and a note.
-        strict: raise at the first volume that fails, instead of going on.
-    """
-    for volume in volumes:
-        path = complete(volume)
-        if path is not None:
-            yield Outcome(volume.name, path, "complete already")
-            continue
-        try:
-            yield Outcome(volume.name, *make(volume))
-        except DataError as error:
-            if strict:
-                raise
-            yield Outcome(volume.name, error=str(error))
+from .batches import Batching, Outcome, Work, each_volume
 
 
 def each_hdf5(
     volumes: Sequence[Any],
     out: Any,
-    make: Callable[[Any, Path], str],
+    prepare: Callable[[Any, Path], Work],
     facts: dict[str, Any],
     overwrite: bool,
     resume: bool,
     strict: bool,
+    batching: Batching,
     dataset: str = DATASET,
 ) -> Iterable[Outcome]:
     """`each_volume` into HDF5 files under the volumes' relative names, checked before anything is written.
@@ -65,9 +29,9 @@ def each_hdf5(
     Args:
         volumes: with `path`, `name` and `slices`.
         out: folder for the results; never one that would replace inputs.
-        make: (volume, path) writes its result there and returns a note.
+        prepare: (volume, path) reads a volume, whose result is to be written there; see `each_volume`.
         facts: attributes that all results of this run share.
-        overwrite: replace existing results. resume: keep those that are complete. strict: see `each_volume`.
+        overwrite: replace existing results. resume: keep those that are complete. strict, batching: see `each_volume`.
         dataset: which makes a result complete.
 
     Raises:
@@ -85,7 +49,7 @@ def each_hdf5(
 
     for path in filter(None, map(complete, volumes)):
         check_same_run(path, facts)
-    return each_volume(volumes, complete, lambda v: (targets[v.name], make(v, targets[v.name])), strict)
+    return each_volume(volumes, complete, lambda volume: prepare(volume, targets[volume.name]), strict, batching)
 
 
 def check_targets(inputs: Iterable[Any], results: Iterable[Path]) -> None:

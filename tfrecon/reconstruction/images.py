@@ -17,7 +17,8 @@ from ..data.ct import Blurring, ImageIndex, ImageReader, ImageVolume, Window, bl
 from ..data.ct.output import is_saved, result_files, result_path, save_volume
 from ..data.memory import free_memory
 from ..errors import DataError, UsageError
-from .folder import Outcome, check_existing, check_no_inputs_inside, check_same_run, check_targets, each_volume
+from .batches import Batching, Outcome, Work, each_volume, through_model
+from .folder import check_existing, check_no_inputs_inside, check_same_run, check_targets
 from .tiles import Model, apply_padded, apply_tiled
 
 # float32 activations of 64 channels at full size, six of them alive at once: what published deblurring networks need.
@@ -71,15 +72,31 @@ def reconstruct_images_of(
     Raises:
         DataError: a slice is unreadable, memory is short, or the model returned something else than images.
     """
+    prepared = _prepared(volume, reader, settings, window)
+    outputs = through_model(prepared.images, lambda images: _through(model, images, settings), settings.batch_size)
+    return prepared.result(outputs)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Slices of a volume in HU or grey levels, and as the window shows them."""
+
+    name: str
+    values: list[np.ndarray]
+    images: list[np.ndarray]
+    window: Window
+
+    def result(self, outputs: list[np.ndarray]) -> np.ndarray:
+        """float32 (slices, H, W) in HU or grey levels from what the model made of the images."""
+        if not np.isfinite(outputs).all():
+            raise DataError(f"{self.name}: the model's output is not finite; the weights are damaged or diverged.")
+        return np.stack([self.window.write_back(*each) for each in zip(self.values, self.images, outputs)])
+
+
+def _prepared(volume: ImageVolume, reader: ImageReader, settings: ImageSettings, window: Window) -> _Prepared:
     _check_memory(volume, settings)
-    parts = []
-    for start in range(0, volume.slices, settings.batch_size):
-        numbers = range(start, min(start + settings.batch_size, volume.slices))
-        values = np.stack([_input(volume, reader, i, settings.blurring) for i in numbers])
-        parts.append(_through(model, values, window, settings))
-        if not np.isfinite(parts[-1]).all():
-            raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
-    return np.concatenate(parts)
+    values = [_input(volume, reader, i, settings.blurring) for i in range(volume.slices)]
+    return _Prepared(volume.name, values, [window.to_network(image) for image in values], window)
 
 
 def _input(volume: ImageVolume, reader: ImageReader, i: int, blurring: Blurring | None) -> np.ndarray:
@@ -88,14 +105,14 @@ def _input(volume: ImageVolume, reader: ImageReader, i: int, blurring: Blurring 
     return values if blurring is None else blur_slice(values, blurring.draw(volume.name, (i,)), np.float32(volume.air))
 
 
-def _through(model: Model, values: np.ndarray, window: Window, settings: ImageSettings) -> np.ndarray:
-    windowed = window.to_network(values)
+def _through(model: Model, windowed: np.ndarray, settings: ImageSettings) -> np.ndarray:
+    """A batch (N, H, W) in [-1, 1] through the model: grey float64 (N, H, W)."""
     images = np.repeat(windowed[..., None], settings.channels, axis=-1)
     if settings.tile is None:
         output = apply_padded(model, images, settings.multiple)
     else:
         output = apply_tiled(model, images, settings.multiple, settings.tile, settings.overlap)
-    return window.write_back(values, windowed, output.astype(np.float64).mean(axis=-1))
+    return output.astype(np.float64).mean(axis=-1)
 
 
 def reconstruct_images(
@@ -108,6 +125,7 @@ def reconstruct_images(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
+    workers: int = 1,
 ) -> Iterable[Outcome]:
     """Apply the model to every volume of an index and write the results under the volumes' names; yields as it goes.
 
@@ -118,6 +136,7 @@ def reconstruct_images(
         format: see `data.ct.output.save_volume`.
         overwrite: replace existing results. resume: keep those that are complete.
         strict: raise at the first volume that fails.
+        workers: threads that read the next volumes meanwhile; 0 for none.
 
     Raises:
         UsageError: results exist already, were made another way, or would replace inputs; `out` is a file; the format does
@@ -132,18 +151,22 @@ def reconstruct_images(
     def complete(volume: ImageVolume) -> Path | None:
         return targets[volume.name] if resume and is_saved(volume, out, format) else None
 
-    def make(volume: ImageVolume) -> tuple[Path, str]:
+    def prepare(volume: ImageVolume) -> Work:
         window = windows[volume.name]
-        output = reconstruct_images_of(volume, reader, model, settings, window)
-        path, note = save_volume(volume, reader, output, out, format, settings.facts(window))
-        return path, "; ".join(filter(None, (*volume.notes, *_notes(volume, reader), note)))
+        prepared = _prepared(volume, reader, settings, window)
+
+        def finish(outputs: list[np.ndarray]) -> str:
+            _, note = save_volume(volume, reader, prepared.result(outputs), out, format, settings.facts(window))
+            return "; ".join(filter(None, (*volume.notes, *_notes(volume, reader), note)))
+
+        return Work(targets[volume.name], finish, prepared.images)
 
     for volume in index.volumes:
         if complete(volume) and targets[volume.name].suffix == ".h5":  # other formats do not say how they were made
             check_same_run(targets[volume.name], settings.facts(windows[volume.name]))
-    return each_volume(index.volumes, complete, make, strict)
-
-
+    batching = Batching(lambda images: _through(model, images, settings), settings.batch_size,
+                        lambda volume: (volume.height, volume.width), workers)
+    return each_volume(index.volumes, complete, prepare, strict, batching)
 
 
 def _notes(volume: ImageVolume, reader: ImageReader) -> list[str]:

@@ -18,7 +18,8 @@ from ..data.memory import check_slices_fit
 from ..data.superres import MagnitudeIndex, MagnitudeVolume, Scale, check_value_range, choose_scale, trusted_maximum
 from ..errors import DataError, UsageError
 from ..transforms import reduce_by_four, resize_bicubic
-from .folder import Outcome, check_no_inputs_inside, each_hdf5
+from .batches import Batching, Outcome, Work, through_model
+from .folder import check_no_inputs_inside, each_hdf5
 from .tiles import Model, apply_padded, apply_tiled
 
 FACTOR = 4
@@ -74,21 +75,40 @@ def enlarge_volume(
         DataError: a slice is unreadable or not finite, memory is short, or the model returned something else than images of
         four times the size.
     """
+    prepared = _prepared(volume, reader, settings)
+    outputs = through_model(prepared.images, lambda images: _enlarged(model, images, settings), settings.batch_size)
+    return prepared.result(outputs), prepared.note
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Small images of a volume in the network's units, each with its scale, None for an empty slice; a note."""
+
+    volume: MagnitudeVolume
+    images: list[np.ndarray]
+    scales: list[Scale | None]
+    reduced: bool
+    note: str
+
+    def result(self, outputs: list[np.ndarray]) -> np.ndarray:
+        """float32 (slices, H, W) in the file's units from what the model made of the images."""
+        # Whatever a network makes of nothing, the result is 0.
+        output = np.stack([scale.from_network(image) if scale else np.zeros_like(image)
+                           for image, scale in zip(outputs, self.scales)])
+        if not np.isfinite(output).all():
+            raise DataError(f"{self.volume.name}: the model's output is not finite; the weights are damaged or diverged.")
+        return output[:, : self.volume.height, : self.volume.width] if self.reduced else output
+
+
+def _prepared(volume: MagnitudeVolume, reader: SliceReader, settings: SuperresSettings) -> _Prepared:
     _check_memory(volume, settings)
     slices = [reader.target(volume, i) for i in range(volume.slices)]
     maxima = [float(values.max()) for values in slices]
     largest, note = trusted_maximum(volume, maxima[len(maxima) // 2], lambda: max(maxima))
     scales = [choose_scale(settings.value_range, values, lambda: largest) for values in slices]
     inputs = [_small(scale.to_network(values), settings) for values, scale in zip(slices, scales)]
-    parts = []
-    for start in range(0, len(inputs), settings.batch_size):
-        batch = slice(start, start + settings.batch_size)
-        parts += _enlarged(model, inputs[batch], slices[batch], scales[batch], settings)
-    output = np.stack(parts)
-    if not np.isfinite(output).all():
-        raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
-    output = output[:, : volume.height, : volume.width] if settings.reduce else output
-    return output, note if settings.value_range == "volume" else ""
+    kept = [scale if values.any() else None for scale, values in zip(scales, slices)]
+    return _Prepared(volume, inputs, kept, settings.reduce, note if settings.value_range == "volume" else "")
 
 
 def _check_memory(volume: MagnitudeVolume, settings: SuperresSettings) -> None:
@@ -104,11 +124,9 @@ def _small(image: np.ndarray, settings: SuperresSettings) -> np.ndarray:
     return reduced(image) if settings.reduce else image
 
 
-def _enlarged(
-    model: Model, inputs: list[np.ndarray], slices: list[np.ndarray], scales: list[Scale], settings: SuperresSettings
-) -> list[np.ndarray]:
-    """A batch through the model, in the file's units."""
-    images = np.stack(inputs)[..., None]
+def _enlarged(model: Model, inputs: np.ndarray, settings: SuperresSettings) -> np.ndarray:
+    """A batch (N, h, w) through the model: grey float32 (N, 4 h, 4 w)."""
+    images = inputs[..., None]
     height, width = images.shape[1:3]
     # Some generators look at their surroundings by mirroring, which a tiny image is too small for.
     images = np.pad(images, [(0, 0), *((0, max(_SMALLEST - n, 0)) for n in (height, width)), (0, 0)], mode="edge")
@@ -118,10 +136,7 @@ def _enlarged(
         shared = min(settings.overlap, (settings.tile - 1) // 2)
         output = apply_tiled(model, images, 1, settings.tile, shared, FACTOR)
     output = output[:, : FACTOR * height, : FACTOR * width]
-    grey = output.astype(np.float64).mean(axis=-1).astype(np.float32)
-    # Whatever a network makes of nothing, the result is 0.
-    return [scale.from_network(image) if values.any() else np.zeros_like(image)
-            for image, values, scale in zip(grey, slices, scales)]
+    return output.astype(np.float64).mean(axis=-1).astype(np.float32)
 
 
 def reduced(images: np.ndarray) -> np.ndarray:
@@ -147,6 +162,7 @@ def enlarge_folder(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
+    workers: int = 1,
 ) -> Iterable[Outcome]:
     """Enlarge every volume of an index into a folder, under the volumes' relative names; yields as it goes.
 
@@ -156,6 +172,7 @@ def enlarge_folder(
         model, settings, reader: see `enlarge_volume`.
         overwrite: replace existing results. resume: keep those that are complete.
         strict: raise at the first volume that fails.
+        workers: threads that read the next volumes meanwhile; 0 for none.
 
     Raises:
         UsageError: results exist already, were made another way, or would replace inputs; `out` is a file.
@@ -163,12 +180,18 @@ def enlarge_folder(
     """
     check_no_inputs_inside((volume.path for volume in index.volumes), Path(out))
 
-    def make(volume: MagnitudeVolume, path: Path) -> str:
-        output, note = enlarge_volume(volume, reader, model, settings)
-        save_reconstruction(path, output, attributes=settings.facts())
-        return "; ".join(filter(None, (*volume.notes, note, _notes(volume, reader))))
+    def prepare(volume: MagnitudeVolume, path: Path) -> Work:
+        prepared = _prepared(volume, reader, settings)
 
-    return each_hdf5(index.volumes, out, make, settings.facts(), overwrite, resume, strict)
+        def finish(outputs: list[np.ndarray]) -> str:
+            save_reconstruction(path, prepared.result(outputs), attributes=settings.facts())
+            return "; ".join(filter(None, (*volume.notes, prepared.note, _notes(volume, reader))))
+
+        return Work(path, finish, prepared.images)
+
+    batching = Batching(lambda images: _enlarged(model, images, settings), settings.batch_size,
+                        lambda volume: volume.target_shape, workers)
+    return each_hdf5(index.volumes, out, prepare, settings.facts(), overwrite, resume, strict, batching)
 
 
 def _notes(volume: MagnitudeVolume, reader: SliceReader) -> str:

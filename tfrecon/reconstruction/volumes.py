@@ -31,7 +31,8 @@ from ..data import (
 from ..errors import DataError
 from ..physics import zero_filled
 from ..transforms import center_crop
-from .folder import Outcome, each_hdf5
+from .batches import Batching, Outcome, Work, through_model
+from .folder import each_hdf5
 from .tiles import Model, apply_padded
 
 
@@ -75,6 +76,30 @@ def reconstruct_volume(
     Raises:
         DataError: a slice is unreadable or not finite; the model returned something else than images.
     """
+    prepared = _prepared(volume, reader, settings)
+    outputs = through_model(prepared.images, lambda images: _apply(model, images, settings), settings.batch_size)
+    return prepared.result(outputs), prepared.mask, prepared.note
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Scaled zero-filled images of a volume, each with its scale; the mask applied; a note."""
+
+    name: str
+    images: list[np.ndarray]
+    scales: list[float]
+    mask: np.ndarray | None
+    note: str
+
+    def result(self, outputs: list[np.ndarray]) -> np.ndarray:
+        """float32 (slices, h, w) in the file's units from what the model made of the images."""
+        output = np.stack(outputs)
+        if not np.isfinite(output).all():
+            raise DataError(f"{self.name}: the model's output is not finite; the weights are damaged or diverged.")
+        return output * np.array(self.scales, np.float32)[:, None, None]
+
+
+def _prepared(volume: Volume, reader: SliceReader, settings: Settings) -> _Prepared:
     if not settings.combine:
         check_single_coil(volume)
     shortage = memory_shortage(volume, volume.slices)
@@ -84,15 +109,9 @@ def reconstruct_volume(
     own = own_masks(volume, reader)
     mask, note = (None, "the file's own masks were used") if own else choose_mask(volume, kspace, settings.masking)
     note = "; ".join(filter(None, (note, *slice_notes(volume, kspace, reader))))
-    size = output_size(volume, settings.crop)
-    masks = own or [mask] * volume.slices
-    prepared = [_prepare(image, size, settings.scaling) for image in _zero_filled(volume, kspace, masks, reader, settings)]
-    images, scales = np.stack([p[0] for p in prepared]), np.array([p[1] for p in prepared], np.float32)
-    output = np.concatenate([_apply(model, images[i : i + settings.batch_size], settings)
-                             for i in range(0, len(images), settings.batch_size)])
-    if not np.isfinite(output).all():
-        raise DataError(f"{volume.name}: the model's output is not finite; the weights are damaged or diverged.")
-    return output * scales[:, None, None], mask, note
+    size, masks = output_size(volume, settings.crop), own or [mask] * volume.slices
+    pairs = [_prepare(image, size, settings.scaling) for image in _zero_filled(volume, kspace, masks, reader, settings)]
+    return _Prepared(volume.name, [image for image, _ in pairs], [scale for _, scale in pairs], mask, note)
 
 
 def _apply(model: Model, images: np.ndarray, settings: Settings) -> np.ndarray:
@@ -111,6 +130,7 @@ def reconstruct_folder(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
+    workers: int = 1,
 ) -> Iterable[Outcome]:
     """Reconstruct every volume of an index into a folder, under the volumes' relative names; yields as it goes.
 
@@ -120,19 +140,27 @@ def reconstruct_folder(
         model, settings, reader: see `reconstruct_volume`.
         overwrite: replace existing results. resume: keep those that are complete.
         strict: raise at the first volume that fails.
+        workers: threads that read the next volumes meanwhile; 0 for none.
 
     Raises:
         UsageError: results exist already, or would replace inputs, or `out` is a file.
         ResourceError: `out` cannot be written to.
     """
-    def make(volume: Volume, path: Path) -> str:
-        output, mask, note = reconstruct_volume(volume, reader, model, settings)
-        alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
-        save_reconstruction(path, output, mask, _attributes(volume, mask, settings), alias)
-        return note
+    def prepare(volume: Volume, path: Path) -> Work:
+        prepared = _prepared(volume, reader, settings)
+
+        def finish(outputs: list[np.ndarray]) -> str:
+            alias = volume.kspace_key.replace("kspace", "recon") if volume.undersampled else None
+            mask = prepared.mask
+            save_reconstruction(path, prepared.result(outputs), mask, _attributes(volume, mask, settings), alias)
+            return prepared.note
+
+        return Work(path, finish, prepared.images)
 
     facts = {**_run_facts(settings), **_mask_facts(settings)}
-    return each_hdf5(index.volumes, out, make, facts, overwrite, resume, strict)
+    batching = Batching(lambda images: _apply(model, images, settings), settings.batch_size,
+                        lambda volume: output_size(volume, settings.crop), workers)
+    return each_hdf5(index.volumes, out, prepare, facts, overwrite, resume, strict, batching)
 
 
 def own_masks(volume: Volume, reader: SliceReader) -> list[np.ndarray] | None:
