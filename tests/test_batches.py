@@ -75,12 +75,14 @@ def test_batches_cross_the_borders_and_answers_come_home():
 def test_a_small_folder_is_one_small_batch():
     folder = Folder(1, 1)
     assert len(list(folder.outcomes())) == 2 and folder.batches == [(2, 4, 4)]
+    folder = Folder(5)
+    assert len(list(folder.outcomes())) == 1 and folder.batches == [(3, 4, 4)] * 2  # not a full one and nearly an empty one
 
 
 def test_shapes_do_not_mix():
     folder = Folder(3, 3, 3, 3, side={1: 6, 2: 6})
     list(folder.outcomes())
-    assert folder.batches == [(3, 4, 4), (4, 6, 6), (4, 6, 6), (3, 4, 4)]
+    assert folder.batches == [(3, 4, 4), (3, 6, 6), (3, 6, 6), (3, 4, 4)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

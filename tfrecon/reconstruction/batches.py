@@ -68,7 +68,7 @@ class Batching:
 
 def through_model(images: Sequence[np.ndarray], apply: Callable[[np.ndarray], Any], batch_size: int) -> list[np.ndarray]:
     """What the model makes of the images of one volume, the same as in a folder that holds it alone."""
-    entry = _Entry(None, 0, 0, min(batch_size, len(images)), outputs=[None] * len(images), left=len(images) + 1)
+    entry = _Entry(None, 0, 0, _even(len(images), batch_size), outputs=[None] * len(images), left=len(images) + 1)
     batch = _Batch(apply)
     for i, image in enumerate(images):
         batch.add(entry, i, image)
@@ -164,11 +164,16 @@ def _entries(volumes: Sequence[Any], batching: Batching) -> list[_Entry]:
     entries: list[_Entry] = []
     for run, (_, group) in enumerate(groupby(volumes, batching.shape_of)):
         members = list(group)
-        start, size = 0, min(batching.batch_size, sum(volume.slices for volume in members))
+        start, size = 0, _even(sum(volume.slices for volume in members), batching.batch_size)
         for volume in members:
             entries.append(_Entry(volume, run, start, size))
             start += volume.slices
     return entries
+
+
+def _even(images: int, most: int) -> int:
+    """The size of batches that are as few as those of `most` images and as full as can be: 3 for 5 images, at most 4 at once."""
+    return -(-images // -(-images // most))
 
 
 def _start(entry: _Entry, ahead: _Ahead, batch: _Batch) -> None:
