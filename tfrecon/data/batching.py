@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -15,7 +16,41 @@ from ..errors import UsageError
 _THREADS = min(4, os.cpu_count() or 1)
 
 
-def elements(stream: Any, signature: tuple, together: int = 8, threads: int = _THREADS) -> Any:
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of several workers reads: they make the batches of one process together."""
+
+    number: int = 0
+    count: int = 1
+
+    def within(self, batch_size: int) -> slice:
+        """Which elements of a batch, `count` being a divisor of its size."""
+        own = batch_size // self.count
+        return slice(self.number * own, (self.number + 1) * own)
+
+    def rows(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        """Of one pass' rows, one for each element, those of this part; of an incomplete batch none."""
+        if self.count == 1:
+            return rows
+        whole = rows[: len(rows) // batch_size * batch_size].reshape(-1, batch_size, rows.shape[1])
+        return whole[:, self.within(batch_size)].reshape(-1, rows.shape[1])
+
+
+def shareable(make: Callable[[Share], Any], possible: bool) -> Any:
+    """`make(Share())`; where it is possible, its method `own_part` (number, count) is a worker's part of each batch.
+
+    Possible where all batches are full. A dataset that was changed afterwards has no such method: every worker reads all of it.
+    """
+    dataset = make(Share())
+    if possible:
+        dataset.own_part = lambda number, count: make(Share(number, count))
+    return dataset
+
+
+def elements(
+    stream: Any, signature: tuple, together: int = 8, threads: int = _THREADS,
+    chosen: Callable[[np.ndarray], np.ndarray] = lambda rows: rows,
+) -> Any:
     """One pass over a stream as a dataset: its `visits()` as rows, then `element(row)` for each.
 
     Not `Dataset.from_generator`: on Python 3.11 and later its kernel tells glibc, for the whole process and whatever was
@@ -27,13 +62,14 @@ def elements(stream: Any, signature: tuple, together: int = 8, threads: int = _T
         signature: a `tf.TensorSpec` for each of the values `element` returns.
         together: how many elements TensorFlow asks Python for at a time; asking takes as long as reading a small one.
         threads: how many ask at the same time; they wait for one another in Python, but not where bytes are copied or inflated.
+        chosen: the rows to read, of those of a pass.
     """
     import tensorflow as tf
 
     _check_no_tpu(tf.distribute.get_strategy())
 
     def visits(_: Any) -> Any:
-        rows = tf.numpy_function(stream.visits, [], tf.int64)
+        rows = tf.numpy_function(lambda: chosen(stream.visits()), [], tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None))).batch(together)
 
     def flat(rows: np.ndarray) -> list[np.ndarray]:
@@ -82,7 +118,8 @@ def _check_no_tpu(strategy: Any) -> None:
 
 
 def batched(
-    dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool, sized: Callable[[Any], Any] = lambda image: image
+    dataset: Any, sizes: Counter, batch_size: int, drop_remainder: bool, sized: Callable[[Any], Any] = lambda image: image,
+    share: Share = Share(),
 ) -> Any:
     """Batches of images of one size each, their number known, fetched ahead.
 
@@ -91,6 +128,7 @@ def batched(
         sizes: how many images of each size one pass yields.
         batch_size, drop_remainder: as in `tf.data.Dataset.batch`.
         sized: what of an element's first part has these sizes.
+        share: the part of every batch that `dataset` is; the other arguments are those of whole batches.
 
     Raises:
         UsageError: not one batch comes together.
@@ -98,6 +136,7 @@ def batched(
     import tensorflow as tf
 
     count = count_batches(sizes, batch_size, drop_remainder)
+    batch_size //= share.count
     if len(sizes) == 1:
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..physics import masked_and_full
-from .batching import batched, check_batch_size, check_nan, elements
+from .batching import Share, batched, check_batch_size, check_nan, elements, shareable
 from .index import Index, check_single_coil, output_size
 from .kspace_shards import index_masked
 from .masking import Masking
@@ -126,20 +126,24 @@ def _pipeline(
 
     sizes = Counter(stream.crops[number] for number, _ in stream.samples)
     static = next(iter(sizes)) if len(sizes) == 1 else None
-    dataset = _slices(stream).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
-    return batched(dataset, sizes, batch_size, drop_remainder)
+
+    def make(share: Share) -> Any:
+        dataset = _slices(stream, batch_size, share).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+        return batched(dataset, sizes, batch_size, drop_remainder, share=share)
+
+    return shareable(make, static is not None and (drop_remainder or sizes.total() % batch_size == 0))
 
 
-def _slices(stream: SliceStream) -> Any:
-    """What `SliceStream.element` gives, one pass over it."""
+def _slices(stream: SliceStream, batch_size: int, share: Share) -> Any:
+    """What `SliceStream.element` gives, one pass over a part of it."""
     import tensorflow as tf
 
     if not isinstance(stream.index, ShardIndex):
-        return elements(stream, _signature(stream, tf))
+        return elements(stream, _signature(stream, tf), chosen=lambda rows: share.rows(rows, batch_size))
     from .kspace_shards.records import KspaceRecords  # import TensorFlow
     from .shards.reading import shard_elements
 
-    return shard_elements(stream, KspaceRecords(stream))
+    return shard_elements(stream, KspaceRecords(stream), batch_size, share)
 
 
 def _scaled_pair(

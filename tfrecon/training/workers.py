@@ -1,7 +1,7 @@
 """Training on several machines: what Keras' `fit` does, as a loop of TensorFlow's own engine.
 
-Keras 3 cannot fit under `tf.distribute.MultiWorkerMirroredStrategy` (keras-team/keras issue 20585). Here every worker takes the
-same global batches and its own part of each, so that a run on n machines has the steps of a run on one. Callbacks, history and
+Keras 3 cannot fit under `tf.distribute.MultiWorkerMirroredStrategy` (keras-team/keras issue 20585). Here every worker takes its
+own part of the same global batches, so that a run on n machines has the steps of a run on one. Callbacks, history and
 validation are Keras' own; what happens on one worker alone, a Ctrl-C or the end of its time, is agreed upon after each step.
 """
 
@@ -120,14 +120,19 @@ def _step(strategy: Any, step: Callable[[Any], dict[str, Any]]) -> Callable[[Any
 
 
 def _own_parts(data: Any, strategy: Any, context: Any) -> Any:
-    """Of every global batch the parts of this worker's replicas, one after the other."""
-    replicas = strategy.num_replicas_in_sync
-    own = replicas // context.num_input_pipelines
+    """Of every global batch the parts of this worker's replicas, one after the other.
+
+    Data that can give a worker's part of their batches (`data.batching.shareable`) are asked for it: nothing else is read then.
+    """
+    replicas, workers, number = strategy.num_replicas_in_sync, context.num_input_pipelines, context.input_pipeline_id
+    own = replicas // workers
+    begin, count = number * own, replicas
+    if hasattr(data, "own_part"):
+        data, begin, count = data.own_part(number, workers), 0, own
 
     def cut(x: Any) -> Any:
-        parts = tf.reshape(x, (replicas, x.shape[0] // replicas, *tf.unstack(tf.shape(x)[1:])))
-        parts = parts[context.input_pipeline_id * own : (context.input_pipeline_id + 1) * own]
-        return tf.ensure_shape(parts, (own, x.shape[0] // replicas, *x.shape[1:]))
+        parts = tf.reshape(x, (count, x.shape[0] // count, *tf.unstack(tf.shape(x)[1:])))[begin : begin + own]
+        return tf.ensure_shape(parts, (own, x.shape[0] // count, *x.shape[1:]))
 
     return data.map(lambda *batch: tf.nest.map_structure(cut, batch if len(batch) > 1 else batch[0])).unbatch().prefetch(2)
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...errors import DataError, UsageError, shown
+from ..batching import Share
 
 _TURNS, _READ_BYTES = 8, 2**22
 _BUFFER, _BUFFER_BYTES = 256, 2**28
@@ -78,12 +79,14 @@ def required(condition: Any, sentence: str, *values: Any) -> Any:
     return tf.control_dependencies([tf.raw_ops.Assert(condition=condition, data=[told])])
 
 
-def shard_elements(stream: Any, reader: RecordReader) -> Any:
+def shard_elements(stream: Any, reader: RecordReader, batch_size: int, share: Share) -> Any:
     """The elements of one pass over the shards of a stream as a dataset.
 
     Args:
         stream: with `index` (a `ShardIndex`), `samples`, `shuffle`, `seed` and `clock`.
         reader: makes them of records.
+        batch_size, share: of every so many elements, one after the other, those of this part; the records of the others are
+            read and dropped.
 
     Raises:
         DataError: the first record is none of ours. UsageError: an order of samples that shards cannot be read in.
@@ -94,12 +97,20 @@ def shard_elements(stream: Any, reader: RecordReader) -> Any:
     def one_visit(epoch: Any, visit: Any) -> Any:
         key = _fold(tf.stack([tf.constant(stream.seed, tf.int64), epoch]), visit)
         own = _fold(key, _ELEMENT)
-        return order.records(reader, key, visit).map(lambda record: reader.element(record, _fold(own, record["place"])),
-                                                     tf.data.AUTOTUNE)
+        return order.records(reader, key, visit).map(lambda record: (record, _fold(own, record["place"])))
 
     passes = tf.data.Dataset.range(1).map(lambda _: stream.clock.start_pass_in_graph())
     visits = passes.flat_map(lambda epoch: tf.data.Dataset.range(order.visits).map(lambda visit: (epoch, visit)))
-    return visits.flat_map(one_visit)
+    records = visits.flat_map(one_visit)
+    if share.count > 1:
+        records = _part(records, len(stream.samples) // batch_size * batch_size, batch_size, share.within(batch_size))
+    return records.map(reader.element, tf.data.AUTOTUNE)
+
+
+def _part(records: Any, total: int, batch_size: int, within: slice) -> Any:
+    """Of `total` records those at these places of their batches."""
+    numbered = records.take(total).enumerate()
+    return numbered.filter(lambda n, _: (n % batch_size >= within.start) & (n % batch_size < within.stop)).map(lambda _, r: r)
 
 
 class _Order:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import DataError, UsageError, shown
 from ...transforms import reduce_by_four
-from ..batching import check_nan, count_batches, elements
+from ..batching import Share, check_nan, count_batches, elements, shareable
 from ..memory import check_slices_fit
 from ..shards import ShardIndex
 from ..slices import SliceReader
@@ -91,7 +91,7 @@ def superres_pairs(
                             int(seed), clock or EpochClock(), metadata, nan)
     if isinstance(index, ShardIndex):
         _check_nan_of_shards(nan)
-        return _to_pairs(shard_batches(stream), metadata)
+        return _from_shards(stream)
     stream.trust_maxima()
     return _pipeline(stream)
 
@@ -118,10 +118,25 @@ def _pipeline(stream: SuperresStream) -> Any:
     sizes = Counter(stream.size(number) for number, _ in stream.samples)
     count = count_batches(sizes, stream.batch_size, stream.drop_remainder)
     one_size = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    batch = stream.batch_size if stream.drop_remainder else None
-    signature = tf.TensorSpec((batch, *one_size), tf.float32), tf.TensorSpec((batch, 3), tf.float32)
-    dataset = elements(stream, signature, together=1).map(lambda images, facts: (images[..., None], facts))
-    return _to_pairs(dataset.apply(tf.data.experimental.assert_cardinality(count)), stream.metadata)
+
+    def make(share: Share) -> Any:
+        batch = stream.batch_size // share.count if stream.drop_remainder else None
+        signature = tf.TensorSpec((batch, *one_size), tf.float32), tf.TensorSpec((batch, 3), tf.float32)
+
+        def chosen(rows: np.ndarray) -> np.ndarray:
+            """The visits of this part in each batch, which is one row."""
+            return rows.reshape(len(rows), stream.batch_size, -1)[:, share.within(stream.batch_size)].reshape(len(rows), -1)
+
+        dataset = elements(stream, signature, together=1, chosen=chosen).map(lambda images, facts: (images[..., None], facts))
+        return _to_pairs(dataset.apply(tf.data.experimental.assert_cardinality(count)), stream.metadata)
+
+    return shareable(make, stream.drop_remainder or all(n % stream.batch_size == 0 for n in sizes.values()))
+
+
+def _from_shards(stream: SuperresStream) -> Any:
+    sizes = Counter(stream.size(number) for number, _ in stream.samples)
+    return shareable(lambda share: _to_pairs(shard_batches(stream, share), stream.metadata),
+                     len(sizes) == 1 and (stream.drop_remainder or sizes.total() % stream.batch_size == 0))
 
 
 def _to_pairs(batches: Any, metadata: bool) -> Any:

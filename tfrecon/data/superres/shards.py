@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import NonFiniteError
-from ..batching import batched
+from ..batching import Share, batched
 from ..find import Paths
 from ..shards import Layout, ShardIndex, ShardKind, Surveyed, read_shards, shard_folder, write_all
 from ..slices import SliceReader
@@ -143,8 +143,8 @@ class _Pictures(ShardKind):
         return {"key": volume.target_key}
 
 
-def shard_batches(stream: SuperresStream) -> Any:
-    """The batches a stream describes, its index being one of shards: what its `element` would give.
+def shard_batches(stream: SuperresStream, share: Share) -> Any:
+    """The batches a stream describes, or a part of each, its index being one of shards: what its `element` would give.
 
     Where slices have several sizes, the incomplete batches come last in the order of the sizes.
 
@@ -158,6 +158,6 @@ def shard_batches(stream: SuperresStream) -> Any:
 
     sizes = Counter(stream.size(k) for k, _ in stream.samples)
     static = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    dataset = shard_elements(stream, PictureRecords(stream)).map(
+    dataset = shard_elements(stream, PictureRecords(stream), stream.batch_size, share).map(
         lambda image, facts: (tf.ensure_shape(image, static)[..., None], facts))
-    return batched(dataset, sizes, stream.batch_size, stream.drop_remainder)
+    return batched(dataset, sizes, stream.batch_size, stream.drop_remainder, share=share)
