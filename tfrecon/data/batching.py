@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import UsageError
 
 _THREADS = min(4, os.cpu_count() or 1)
+_ALIGNMENT = 64  # bytes, of TensorFlow's buffers
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def elements(
     def flat(rows: np.ndarray) -> list[np.ndarray]:
         """The values of all elements, one after the other, and their shapes."""
         columns = list(zip(*map(stream.element, rows)))
-        return [*(np.concatenate([np.ravel(value) for value in column]) for column in columns),
+        return [*map(_joined, columns),
                 *(np.array([np.shape(value) for value in column], np.int64) for column in columns)]
 
     def read(rows: Any) -> tuple:
@@ -96,6 +97,15 @@ def elements(
 
     rows = tf.data.Dataset.range(1).flat_map(visits)
     return rows.map(read, num_parallel_calls=threads).flat_map(one_by_one)
+
+
+def _joined(arrays: Sequence[Any]) -> np.ndarray:
+    """All numbers of arrays of one type, one after the other, where TensorFlow can use them without a copy."""
+    parts = [np.ravel(array) for array in arrays]
+    size = sum(part.nbytes for part in parts)
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % _ALIGNMENT
+    return np.concatenate(parts, out=memory[begin : begin + size].view(parts[0].dtype))
 
 
 def check_batch_size(batch_size: Any) -> None:

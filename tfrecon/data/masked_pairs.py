@@ -121,7 +121,7 @@ def _pipeline(
         image, target, facts = _scaled_pair(
             columns, mask, target, static or crop, maximum, scaling, stream.computed_target
         )
-        pair = tuple(tf.repeat(x[..., None], channels, axis=-1) for x in (image, target))
+        pair = tuple(tf.repeat(x[..., None], channels, axis=-1) if channels > 1 else x[..., None] for x in (image, target))
         return (*pair, facts) if metadata else pair
 
     sizes = Counter(stream.crops[number] for number, _ in stream.samples)
