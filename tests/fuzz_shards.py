@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfrecon.data.superres import index_magnitudes, write_shards
+from tfrecon.cli import _error_inside
+from tfrecon.data import superres_pairs
+from tfrecon.data.superres import index_magnitudes, index_shards, index_superres, verify_shards, write_shards
 
 
 def written(files: dict[str, bytes], folder: Path) -> Path:
@@ -21,6 +23,19 @@ def written(files: dict[str, bytes], folder: Path) -> Path:
         path.write_bytes(files["magnitudes"])
     write_shards(index_magnitudes(folder / "shard-images"), folder / "shards-sound", overwrite=True)
     return folder / "shards-sound"
+
+
+def read(folder: Path) -> None:
+    """Every record, with the error that the command line would tell."""
+    try:
+        for _ in superres_pairs(index_superres(folder, strict=True), 1):
+            pass
+    except Exception as error:
+        raise _error_inside(error) or error from error
+
+
+def verified(folder: Path) -> None:
+    verify_shards(index_shards(folder))
 
 
 def write_mutated(good: Path, number: int, folder: Path, mutate: Callable) -> Path:
