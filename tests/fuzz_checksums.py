@@ -20,7 +20,7 @@ def checksummed(content: bytes) -> tuple[tuple[int, int], ...]:
     for signature in (b"\x89HDF", b"OHDR", b"OCHK", b"FRHP", b"BTHD", b"BTLF"):
         start = content.find(signature)
         while start >= 0:
-            ends = range(start + 16, min(start + 512, len(content) - 3))
+            ends = range(start + 16, min(start + (512 if signature in (b"OCHK", b"BTLF") else 160), len(content) - 3))
             ends = [_header_end(content, start)] if signature == b"OHDR" else ends
             found += [(start, end) for end in ends if _lookup3(content[start:end]) == _number(content[end : end + 4])][:1]
             start = content.find(signature, start + 4)

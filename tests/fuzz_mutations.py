@@ -110,8 +110,11 @@ def _png(content, files, rng):
         at += 12 + size
     chosen = rng.integers(len(chunks))
     kind, data = chunks[chosen]
-    packed = kind == b"IDAT" and rng.random() < 0.7
-    data = zlib.compress(_blindly(zlib.decompress(data), files, rng)) if packed else _blindly(data, files, rng)
+    packed = kind == b"IDAT" and data[:1] == b"\x78" and rng.random() < 0.7  # the first one begins what is deflated
+    if packed:
+        data = zlib.compress(_blindly(zlib.decompressobj().decompress(data, 2**20), files, rng))
+    else:
+        data = _blindly(data, files, rng)
     chunks[chosen] = kind, data
     if rng.random() < 0.2:
         chunks.insert(chosen, chunks[rng.integers(len(chunks))])

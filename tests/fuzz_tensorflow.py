@@ -20,8 +20,8 @@ from tfrecon.weights import load_weights, save_weights
 Look = Callable[[Path], object]
 
 
-def ready(files: dict[str, bytes], folder: Path) -> tuple[dict[str, tuple[Look, ...]], Callable[..., Path]]:
-    """(looks by name, a writer of mutations as `fuzz_mutations.write`); all sound ones were looked at once."""
+def ready(names: set[str], files: dict[str, bytes], folder: Path) -> tuple[dict[str, tuple[Look, ...]], Callable[..., Path]]:
+    """(looks by name, a writer of mutations as `fuzz_mutations.write`); the sound ones of these names were looked at once."""
     sound = folder / "sound"
     sound.mkdir(exist_ok=True)
     _written(sound)
@@ -37,7 +37,7 @@ def ready(files: dict[str, bytes], folder: Path) -> tuple[dict[str, tuple[Look, 
             return fuzz_shards.write_mutated(shards, number, folder, mutate)
         return fuzz_mutations.write(name, number, own, folder)
 
-    for name in TENSORFLOW:
+    for name in names:
         for step in looks[name]:
             step(write(name, 0, own, folder))
     return looks, write

@@ -61,7 +61,7 @@ def _child(tasks: Tasks, files: dict[str, bytes], folder: Path, tell: Callable[.
     if tasks[0][0] in TENSORFLOW:  # imported here alone: it cannot be forked
         import fuzz_tensorflow
 
-        looks, write = fuzz_tensorflow.ready(files, folder)
+        looks, write = fuzz_tensorflow.ready({name for name, _ in tasks}, files, folder)
     sys.stdout = sys.stderr = io.StringIO()
     _limit_memory()
     _watch(folder, tell, lambda: now == SHARDS)

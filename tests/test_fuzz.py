@@ -19,12 +19,13 @@ from fuzz_seeds import written
 from fuzz_structures import RANDOM
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and the canary are Linux's")
-SHORT, LONG = 2, 100  # mutations of each kind in the default set, and with the slow one
+SHORT, LONG = 2, 70  # mutations of each kind in the default set, and with the slow one
 # Sound files that need not be accepted, and what is said of them.
 MISSING = {"kspace-links": "refused", "png-bomb": "cannot be read", "hdf5-random": ""}
 FAMILIES = {"files": tuple(LOOKS), "torch": tuple(TORCH), "tensorflow": TENSORFLOW}
+BRIEF = {**FAMILIES, "tensorflow": ("shards", "loaded-keras", "resumed")}  # building a network takes seconds
 needs_torch = pytest.mark.skipif(not find_spec("torch"), reason=f"needs PyTorch: {', '.join(TORCH)}")
-SOME = [pytest.param(names, id=family, marks=needs_torch if family == "torch" else ()) for family, names in FAMILIES.items()]
+SOME = [pytest.param(names, id=family, marks=needs_torch if family == "torch" else ()) for family, names in BRIEF.items()]
 EVERY = [pytest.param(name, marks=needs_torch if family == "torch" else ()) for family in FAMILIES for name in FAMILIES[family]]
 
 
@@ -75,4 +76,4 @@ def test_a_mutation_is_known_by_its_number(tmp_path):
     assert files[0] == files[1] and {name.split("/")[0] for name in files[0]} == {*LOOKS, *TORCH} - {RANDOM}
     for name in (*LOOKS, *TORCH):
         assert mutated(name, 7, files[0]) == mutated(name, 7, files[1])
-        assert len({str(mutated(name, i, files[0])) for i in range(9)}) > 6
+        assert len({str(mutated(name, i, files[0])) for i in range(5)}) > 3
