@@ -32,7 +32,9 @@ class Taster:
         self._lock = threading.Lock()
 
     def check(self, path: str) -> None:
-        """DataError if the library breaks down over the file."""
+        """DataError if the library breaks down over the file; nothing where there is no Python to start another process of."""
+        if not sys.executable or getattr(sys, "frozen", False):
+            return
         status = os.stat(path)
         known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
