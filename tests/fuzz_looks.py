@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import marshal
 import os
 import pickle
 import signal
@@ -10,9 +12,17 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from fuzz_runs import SETTINGS
+from fuzz_structures import RANDOM
 
+from tfrecon import cli
+from tfrecon.cli.config import expanded
+from tfrecon.cli.runs import check_run, check_same_data, check_settings
+from tfrecon.cli.trainer import check_requests
 from tfrecon.data import SliceReader, index_magnitudes, index_volumes
 from tfrecon.data.ct import ImageReader, index_images
+from tfrecon.errors import UsageError
+from tfrecon.exporting.golden import read_golden
 from tfrecon.hdf5 import guard, open_hdf5
 from tfrecon.weights import formats, look_into, read_card
 from tfrecon.weights.attributes import check_plain
@@ -20,6 +30,7 @@ from tfrecon.weights.formats import as_weights_error, find_source
 from tfrecon.weights.keras_files import _check_content, keras_arrays, opened
 from tfrecon.weights.legacy_files import facts, stored_layers
 from tfrecon.weights.npz_file import read_npz
+from tfrecon.weights.records import read_record
 from tfrecon.weights.safetensors_file import read_safetensors
 from tfrecon.weights.torch_files import read_torch
 
@@ -94,33 +105,80 @@ def _arrays(path: Path) -> None:
             {formats.SAFETENSORS: read_safetensors, formats.NPZ: read_npz}[source.format](source.path)
 
 
-def _shards(folder: Path) -> None:
-    from tfrecon.cli import _error_inside
-    from tfrecon.data import superres_pairs
-    from tfrecon.data.superres import index_superres
-
+def command(*words: object) -> None:
+    """What a command does, with its errors as they are: `main` would make a sentence of any."""
+    parser, _ = cli._parser()
     try:
-        for _ in superres_pairs(index_superres(folder, strict=True), 1):
-            pass
-    except Exception as error:  # as the command line tells it
-        raise _error_inside(error) or error from error
+        arguments = parser.parse_args([str(word) for word in words])
+    except SystemExit as error:
+        raise UsageError("argparse's own") from error
+    arguments.argv = [str(word) for word in words]
+    arguments.run(arguments)
 
 
-def _verified(folder: Path) -> None:
-    from tfrecon.data.shards import verify_shards
-    from tfrecon.data.superres import index_shards
-
-    verify_shards(index_shards(folder))
+def _inspected(path: Path) -> None:
+    command("inspect", path, "--strict", "--deep", "--json")
 
 
-VOLUME, WEIGHTS = (_kspace, _beside_kspace, _targets, _magnitudes), (look_into, read_card, _arrays)
+def _checked(path: Path) -> None:
+    command("check", path, "--strict")
+
+
+def _golden(path: Path) -> None:
+    read_golden(path)
+
+
+def _configured(path: Path) -> None:
+    """All that `train --config` does before it reads data."""
+    parser, commands = cli._parser()
+    try:
+        arguments = parser.parse_args(expanded(["train", "--config", str(path)], commands["train"]))
+    except SystemExit as error:
+        raise UsageError("argparse's own") from error
+    arguments.argv = []
+    check_run(path.parent / "nothing-here", arguments)
+    check_requests(arguments)
+
+
+def _reported(folder: Path) -> None:
+    command("report", folder, "-o", folder.parent / "report.html", "--overwrite")
+
+
+def _report_of_reconstructions(folder: Path) -> None:
+    command("report", folder / "made", "--target", folder / "targets", "-o", folder.parent / "report.md", "--overwrite")
+
+
+def _evaluated(folder: Path) -> None:
+    command("evaluate", folder / "made", "--target", folder / "targets")
+
+
+def _gone_on_with(folder: Path) -> None:
+    check_settings(folder, argparse.Namespace(**SETTINGS, resume=True, overwrite=False))
+    check_same_data(folder, "dd")
+
+
+def _recorded(folder: Path) -> None:
+    for path in folder.iterdir():
+        read_record(path)
+
+
+VOLUME, WEIGHTS = (_kspace, _beside_kspace, _targets, _magnitudes, _inspected), (look_into, read_card, _arrays)
+TORCH = dict.fromkeys(("torch-state", "torch-before_1_6", "torch-nested"), WEIGHTS)
 LOOKS = {
-    **dict.fromkeys(("kspace", "kspace-gzip", "kspace-coils", "kspace-links"), VOLUME),
+    **dict.fromkeys(("kspace", "kspace-gzip", "kspace-coils", "kspace-links", "kspace-dense", "kspace-types", "kspace-filters",
+                     "kspace-loops"), VOLUME),
     "magnitudes": (_magnitudes,),
-    **dict.fromkeys(("hu", "dicom", "dicom-frames", "dicom-rle"), (_images,)),
-    **dict.fromkeys(("keras", "keras-archive", "legacy", "legacy-whole", "safetensors", "npz", "npz-deflated", "torch"), WEIGHTS),
-    "shards": (_shards, _verified),
+    **dict.fromkeys(("hu", "dicom", "dicom-frames", "dicom-rle", "nifti", "nifti-2", "nifti-gz", "nifti-bomb", "png",
+                     "png-colours", "png-bomb"), (_images,)),
+    **dict.fromkeys(("keras", "keras-archive", "legacy", "legacy-whole", "safetensors", "npz", "npz-deflated"), WEIGHTS),
+    RANDOM: (*VOLUME, _images, *WEIGHTS),
+    "run-train": (_reported,), "run-reconstruct": (_report_of_reconstructions, _evaluated), "run-settings": (_gone_on_with,),
+    "config": (_configured,), "weight-record": (_recorded,), "golden": (_golden,),
 }
+# Looked at in `fuzz_tensorflow.py`.
+SHARDS = ("shards", "shards-kspace")
+TENSORFLOW = (*SHARDS, "loaded-keras", "loaded-archive", "loaded-legacy", "loaded-whole", "loaded-safetensors", "loaded-npz",
+              "loaded-checkpoint", "resumed")
 
 
 class _Foreign:
@@ -140,5 +198,6 @@ TRAPS = {
     "forbidden: subprocess.Popen": (lambda path: subprocess.run(["true"]),),
     "forbidden: pickle.find_class": (lambda path: pickle.loads(pickle.dumps(_Foreign())),),
     "forbidden: compile": (lambda path: compile("1 + 1", "<string>", "eval"),),
+    "forbidden: marshal.loads": (lambda path: marshal.loads(marshal.dumps(1)),),
     "read outside": (lambda path: h5py.File(path.parents[1] / "canary" / "other.h5").close(),),
 }

@@ -1,25 +1,30 @@
-"""The sound files that `fuzzing.py` mutates: one of every kind a user gives, small, and the same bytes every time."""
+"""The sound files and folders that `fuzzing.py` mutates: one of every kind a user gives, small, and the same bytes every time.
+
+Those of TensorFlow's are made in `fuzz_tensorflow.py`.
+"""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import ct_tools
+import fuzz_runs
+import fuzz_structures
 import h5py
 import numpy as np
+from fuzz_checksums import without_times
 
 from tfrecon.weights import save_weights
 
 LEGACY = Path(__file__).parent / "golden" / "legacy"
-SHARDS = "shards"  # a folder, which the child makes from the file of magnitudes
-PICKLE = (b"\x80\x02ccollections\nOrderedDict\nq\x00)Rq\x01X\x06\x00\x00\x00weightq\x02ctorch._utils\n_rebuild_tensor_v2\nq\x03"
-          b"((X\x07\x00\x00\x00storageq\x04ctorch\nFloatStorage\nq\x05X\x01\x00\x00\x000q\x06X\x03\x00\x00\x00cpuq\x07K\x06tq"
-          b"\x08QK\x00K\x02K\x03\x86q\tK\x03K\x01\x86q\n\x89ccollections\nOrderedDict\nq\x0b)Rq\x0ctq\rRq\x0es.")
+TORCH = Path(__file__).parent / "golden" / "torch"
 
 
 def written(folder: Path, canary: Path) -> dict[str, bytes]:
@@ -29,10 +34,13 @@ def written(folder: Path, canary: Path) -> dict[str, bytes]:
         canary: a folder for files that nobody may read, which links in one of the seeds point to.
     """
     rng = np.random.default_rng(0)
-    for write in (_volumes, _images, _keras, _tensors, _dicom):
+    for write in (_volumes, _images, _keras, _tensors, _dicom, _nifti, _png):
         write(folder, rng)
     _links(folder, canary, rng)
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    fuzz_structures.write_odd(folder, _complex(rng, 3, 12, 10), rng.random((3, 8, 8), np.float32))
+    fuzz_runs.write(folder, rng)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _complex(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -59,6 +67,7 @@ def _volumes(folder: Path, rng: np.random.Generator) -> None:
             file.create_dataset(key, data=_complex(rng, 2, 3, 12, 10), chunks=(1, 3, 12, 10), compression="gzip")
         file.create_dataset("reconstruction_esc", data=rng.random((2, 8, 8), np.float32), maxshape=(None, 8, 8))
         file.attrs.update(labels)
+    (folder / "kspace-coils").write_bytes(without_times((folder / "kspace-coils").read_bytes()))
 
 
 def _links(folder: Path, canary: Path, rng: np.random.Generator) -> None:
@@ -66,14 +75,15 @@ def _links(folder: Path, canary: Path, rng: np.random.Generator) -> None:
     with h5py.File(canary / "other.h5", "w") as file:
         file["mask"] = file["reconstruction_esc"] = file["sens_maps"] = np.ones((3, 8, 8), np.float32)
     (canary / "numbers").write_bytes(bytes(768))
-    layout = h5py.VirtualLayout((3, 8, 8), np.float32)
-    layout[:] = h5py.VirtualSource(canary / "other.h5", "mask", (3, 8, 8))
     with h5py.File(folder / "kspace-links", "w") as file:
         file["stored"] = _complex(rng, 3, 12, 10)
         file["kspace"] = h5py.SoftLink("/stored")
         file["reconstruction_esc"] = h5py.ExternalLink(canary / "other.h5", "mask")
         file.create_dataset("reconstruction_rss", (3, 8, 8), np.float32, external=[(str(canary / "numbers"), 0, 768)])
-        file.create_virtual_dataset("reconstruction", layout)
+        properties, space = h5py.h5p.create(h5py.h5p.DATASET_CREATE), h5py.h5s.create_simple((3, 8, 8))
+        properties.set_obj_track_times(False)  # the same bytes every time
+        properties.set_virtual(space, bytes(canary / "other.h5"), b"mask", space)
+        h5py.h5d.create(file.id, b"reconstruction", h5py.h5t.IEEE_F32LE, space, properties)
 
 
 def _images(folder: Path, rng: np.random.Generator) -> None:
@@ -127,8 +137,8 @@ def _tensors(folder: Path, rng: np.random.Generator) -> None:
         members[f"{name}.npy"] = out.getvalue()
     _zip(folder / "npz", members, zipfile.ZIP_STORED)
     _zip(folder / "npz-deflated", members, zipfile.ZIP_DEFLATED)
-    _zip(folder / "torch", {"x/data.pkl": PICKLE, "x/byteorder": b"little", "x/data/0": arrays["first.bias"].tobytes() + bytes(8),
-                            "x/version": b"3\n"}, zipfile.ZIP_STORED)
+    for name in ("state.pth", "before_1_6.pth", "nested.ckpt"):
+        (folder / f"torch-{Path(name).stem}").write_bytes((TORCH / name).read_bytes())
 
 
 def _dicom(folder: Path, rng: np.random.Generator) -> None:
@@ -141,3 +151,36 @@ def _dicom(folder: Path, rng: np.random.Generator) -> None:
     packed = pydicom.dcmread(folder / "dicom")
     packed.compress(RLELossless, generate_instance_uid=False)
     pydicom.dcmwrite(folder / "dicom-rle", packed, enforce_file_format=True)
+
+
+def _nifti(folder: Path, rng: np.random.Generator) -> None:
+    """Plain, packed in two members as some programs write it, and packed with a gibibyte of nothing behind the images."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(ct_tools.head(2, 12, 10).astype(np.int16).T, np.eye(4))
+    image.header.set_slope_inter(1, 0)
+    content = image.to_bytes()
+    (folder / "nifti").write_bytes(content)
+    members = [gzip.compress(part, mtime=0) for part in (content[:500], content[500:])]
+    (folder / "nifti-gz").write_bytes(b"".join(members))
+    (folder / "nifti-bomb").write_bytes(b"".join(members) + gzip.compress(bytes(2**24), mtime=0) * 64)
+    (folder / "nifti-2").write_bytes(nibabel.Nifti2Image(rng.random((10, 12, 2)).astype(">f4"), np.eye(4)).to_bytes())
+
+
+def _png(folder: Path, rng: np.random.Generator) -> None:
+    """16 bits; colours that are grey, with texts beside; and images that unpack to more than they say."""
+    levels = rng.integers(0, 2**16, (12, 10), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    (folder / "png").write_bytes(png(10, 12, 16, 0, [(b"IDAT", zlib.compress(rows))]))
+    colours = zlib.compress(b"".join(b"\0" + np.repeat(row.astype(np.uint8), 3).tobytes() for row in levels))
+    texts = [(b"tEXt", b"Comment\0a text"), (b"zTXt", b"Comment\0\0" + zlib.compress(b"a text")), (b"gAMA", bytes(4)),
+             (b"iCCP", b"profile\0\0" + zlib.compress(bytes(500))), (b"tRNS", bytes(6)), (b"pHYs", bytes(9))]
+    (folder / "png-colours").write_bytes(png(10, 12, 8, 2, [*texts, (b"IDAT", colours[:50]), (b"IDAT", colours[50:])]))
+    bomb = [(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**26))), (b"IDAT", zlib.compress(rows + bytes(2**26)))]
+    (folder / "png-bomb").write_bytes(png(10, 12, 16, 0, bomb))
+
+
+def png(width: int, height: int, bits: int, colour: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)), *chunks, (b"IEND", b"")]
+    parts = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -6,21 +6,45 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfrecon.data.superres import index_magnitudes, write_shards
+from tfrecon.cli import _error_inside
+from tfrecon.data import index_volumes, masked_pairs, superres_pairs
+from tfrecon.data.kspace_shards import index_kspace_shards, index_masked, write_kspace_shards
+from tfrecon.data.shards import verify_shards
+from tfrecon.data.superres import index_magnitudes, index_shards, index_superres, write_shards
 
 
-def written(files: dict[str, bytes], folder: Path) -> Path:
-    """A folder of sound shards, two patients in two files."""
-    for name in ("a.h5", "b.h5"):
-        path = folder / "shard-images" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(files["magnitudes"])
-    write_shards(index_magnitudes(folder / "shard-images"), folder / "shards-sound", overwrite=True)
-    return folder / "shards-sound"
+def written(files: dict[str, bytes], folder: Path) -> tuple[Path, Path]:
+    """Folders of sound shards, of images and of k-space, two patients in two files each."""
+    for kind in ("magnitudes", "kspace"):
+        for name in ("a.h5", "b.h5"):
+            path = folder / f"shard-{kind}" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(files[kind])
+    images, kspace = folder / "shards-sound", folder / "shards-kspace-sound"
+    write_shards(index_magnitudes(folder / "shard-magnitudes"), images, overwrite=True)
+    write_kspace_shards(index_volumes(folder / "shard-kspace", "reconstruction_esc"), kspace, overwrite=True)
+    return images, kspace
+
+
+def _read(make: Callable[[], Any]) -> None:
+    """Every record, with the error that the command line would tell."""
+    try:
+        for _ in make():
+            pass
+    except Exception as error:
+        raise _error_inside(error) or error from error
+
+
+# In the order of `fuzz_looks.SHARDS`.
+LOOKS = ((lambda folder: _read(lambda: superres_pairs(index_superres(folder, strict=True), 1)),
+          lambda folder: verify_shards(index_shards(folder))),
+         (lambda folder: _read(lambda: masked_pairs(index_masked(folder, strict=True), 1)),
+          lambda folder: verify_shards(index_kspace_shards(folder))))
 
 
 def write_mutated(good: Path, number: int, folder: Path, mutate: Callable) -> Path:

@@ -13,11 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import ResourceError, TfreconError
+from .errors import DataError, ResourceError, TfreconError, shown
 
 # Of the cards in weight files, run.json and export.json; raised only where an older tfrecon would misread a file. What this
 # release writes, all later ones read (README, "Files and versions").
 FORMAT_VERSION, _VERSION = 1, "format_version"
+_JSON_BYTES = 2**24  # a record with the names of ten thousand volumes has one
 _PART = re.compile(r"\..+\.([0-9]+)\.part(?:\.weights\.h5)?", re.DOTALL)
 
 
@@ -110,6 +111,27 @@ def write_whole(path: Any, content: bytes) -> Path:
 def write_json(path: Any, value: Any) -> Path:
     """Write plain values as indented JSON, completely or not at all."""
     return write_whole(path, (json.dumps(value, indent=2, sort_keys=True, default=str) + "\n").encode())
+
+
+def read_json(path: Any, kind: type) -> Any:
+    """The object or list in a JSON file that a run left. NaN and infinity are read as what they are.
+
+    Raises:
+        DataError: it is missing, damaged, too large or of another kind.
+    """
+    where = shown(path)
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > _JSON_BYTES:
+            raise DataError(f"{where} is no file of at most {_JSON_BYTES} bytes; expected the JSON a run leaves.")
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except DataError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{where} is damaged or cannot be read ({error}); bring it back, or repeat the run.") from error
+    if not isinstance(found, kind):
+        raise DataError(f"{where} is damaged: expected {'an object' if kind is dict else 'a list'}, found "
+                        f"{type(found).__name__}; bring it back, or repeat the run.")
+    return found
 
 
 def sha256_of(*paths: Any) -> str:

@@ -7,7 +7,6 @@ and one network through all folds; its scores are too high and it says so.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,7 @@ def train_all(task: Task, parts: list[tuple[Part, Part]], pairs: Pairs, out: Pat
     from .baseline import baseline_ssim
 
     arguments, done = task.arguments, out / "series.json"
-    series = json.loads(done.read_text()) if arguments.resume and done.exists() else {}
+    series = _former_series(done, len(parts), arguments.epochs) if arguments.resume and done.exists() else {}
     datasets = datasets_of(task, parts)
     steps, baselines = int(datasets[0][0].cardinality()), [baseline_ssim(validation) for _, validation in datasets]
     for loss, optimizer in pairs:
@@ -143,6 +142,21 @@ def train_all(task: Task, parts: list[tuple[Part, Part]], pairs: Pairs, out: Pat
         series[label] = scores.tolist()
         write_json(done, series)
     return {label: np.array(series[label]) for label in map(", ".join, pairs)}, float(np.mean(baselines))
+
+
+def _former_series(path: Path, folds: int, epochs: int) -> dict[str, Any]:
+    """What the combinations scored that are finished; DataError where that cannot be (folds, epochs) of numbers."""
+    from ..errors import DataError, shown
+    from ..files import read_json
+
+    series = read_json(path, dict)
+    for label, scores in series.items():
+        rows = scores if isinstance(scores, list) and all(isinstance(row, list) for row in scores) else []
+        numbers = all(isinstance(score, (int, float)) for row in rows for score in row)
+        if not numbers or [len(row) for row in rows] != [epochs] * folds:
+            raise DataError(f"{shown(path)} is damaged: expected {folds} rows of {epochs} numbers for {shown(label)}; bring it "
+                            "back, or begin anew with --overwrite.")
+    return series
 
 
 def _rows(series: dict[str, Any], baseline: float) -> list[dict[str, Any]]:

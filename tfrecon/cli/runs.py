@@ -85,7 +85,7 @@ def _former_settings(path: Path) -> dict[str, Any]:
 
     try:
         former = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read ({error}); use --overwrite to begin anew.") from error
     return former if isinstance(former, dict) else {}
 

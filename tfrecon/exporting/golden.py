@@ -43,13 +43,22 @@ def read_golden(path: Any) -> list[Case]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
-        if size > _LIMIT:
-            raise DataError(f"{where}: its arrays take {size} bytes, expected at most {_LIMIT}")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, MemoryError) as error:
+            if size > _LIMIT:
+                raise DataError(f"{where}: its arrays take {size} bytes, expected at most {_LIMIT}")
+            arrays = {info.filename.removesuffix(".npy"): _array(archive.read(info)) for info in archive.infolist()}
+    except DataError:
+        raise
+    except Exception as error:  # zipfile and NumPy's reader of headers raise whatever the bytes make them trip over
         raise DataError(f"{where}: is no golden file ({str(error)[:200]}); `tfrecon export` writes golden.npz") from error
     return _cases(arrays, where)
+
+
+def _array(content: bytes) -> np.ndarray:
+    """A `.npy` file's array, without room for more than the file has, whatever its header declares."""
+    stream = io.BytesIO(content)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, dtype = headers[np.lib.format.read_magic(stream)](stream)
+    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def _cases(arrays: dict[str, np.ndarray], where: str) -> list[Case]:

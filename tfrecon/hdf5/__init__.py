@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, TfreconError, shown
+from .tasting import own_taster
 from .texts import check_texts
 
 # One chunk is decompressed as a whole however little of it is asked for. fastMRI volumes use chunks of one slice
@@ -131,6 +132,7 @@ def open_hdf5(path: str | bytes | os.PathLike) -> h5py.File:
         _check_regular(path, status)
         with open(path, "rb") as stream:
             _check_signature(path, stream, status.st_size)
+        own_taster().check(path)
         return _open_unlocked(path)
     except TfreconError:
         raise

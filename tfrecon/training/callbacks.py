@@ -9,15 +9,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 
-from ..errors import TfreconError, UsageError
-from ..files import replace_when_complete, write_json
+from ..errors import DataError, TfreconError, UsageError, shown
+from ..files import read_json, replace_when_complete, write_json
 from ..hdf5 import check_tree, open_hdf5, read_attributes
 
 _RUNNING = "tfrecon_running_means"
@@ -70,11 +71,12 @@ class Checkpoint(keras.callbacks.Callback):
         states = self._states()
         if states:
             (self.epoch, self.first_batch), path = states[-1]
-            with open_hdf5(path) as file:
-                check_tree(file)
-                self._running = json.loads(str(read_attributes(file).get(_RUNNING, "[]")))
-            model.load_weights(str(path))
-            self.history = json.loads(self._record.read_text())[: self.epoch] if self._record.exists() else []
+            with _state_errors(path):
+                with open_hdf5(path) as file:
+                    check_tree(file)
+                    self._running = list(json.loads(str(read_attributes(file).get(_RUNNING, "[]"))))
+                model.load_weights(str(path))
+            self.history = _former_epochs(self._record)[: self.epoch] if self._record.exists() else []
         if self._scratch is not None:
             self.folder, self._record = Path(self._scratch) / "checkpoint", Path(self._scratch) / "history.json"
         return self.epoch, self.first_batch
@@ -101,13 +103,36 @@ class Checkpoint(keras.callbacks.Callback):
         if epoch != self.epoch:
             self.epoch, self.first_batch = epoch, 0
         elif self.first_batch:  # the means over the epoch's first batches, which fit has just reset
-            for variable, value in zip(_metric_variables(self.model), self._running):
-                variable.assign(value)
+            with _state_errors(self.folder):
+                for variable, value in zip(_metric_variables(self.model), self._running):
+                    variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.history.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}})
         write_json(self._record, self.history)
         self.save(epoch + 1, 0)
+
+
+@contextmanager
+def _state_errors(path: Path) -> Iterator[None]:
+    """Whatever Keras and JSON raise over a damaged state, as one sentence."""
+    try:
+        yield
+    except TfreconError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{shown(path)}: the state of this run does not fit its model or is damaged ({reason}); bring it back, "
+                        "or begin anew with --overwrite.") from error
+
+
+def _former_epochs(path: Path) -> list[dict[str, float]]:
+    """The history of a run that goes on; DataError for anything but numbers by name."""
+    epochs = read_json(path, list)
+    if not all(isinstance(epoch, dict) and all(isinstance(value, (int, float)) for value in epoch.values()) for epoch in epochs):
+        raise DataError(f"{shown(path)} is damaged: expected an object of numbers for every epoch; bring it back, or begin anew "
+                        "with --overwrite.")
+    return epochs
 
 
 def _metric_variables(model: Any) -> list[Any]:
@@ -204,7 +229,7 @@ class KeepBest(keras.callbacks.Callback):
                  monitor: str = "val_ssim", lower: bool = False):
         super().__init__()
         self.save, self.monitor, self.sign = save, monitor, -1.0 if lower else 1.0
-        values = (self.sign * epoch[monitor] for epoch in history)
+        values = (self.sign * epoch.get(monitor, math.nan) for epoch in history)
         self.best = max((value for value in values if math.isfinite(value)), default=-math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:

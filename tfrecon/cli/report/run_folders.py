@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, UsageError, shown
-from ...files import without_version
+from ...files import read_json, without_version
 
-_LIMIT = 2**24  # bytes; a record with the names of ten thousand volumes has one
 _BEST, _BASELINE = "best_val_", "baseline_"
 _TAKEN = {"zero-filled", "blurred", "bicubic", "uniform", "target"}  # names of other rows and pictures
 
@@ -131,30 +130,13 @@ def _read(folder: Path, label: str) -> Run:
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     if path.exists():
-        return without_version(_json(path, dict), shown(path), DataError)
+        return without_version(read_json(path, dict), shown(path), DataError)
     if (folder / "settings.json").exists():
         raise DataError(f"{shown(folder)} holds a run that has not ended: there is no run.json. Let it end, or go on with "
                         "`tfrecon train --resume`; with --epochs N for the N epochs that are done it ends at once.")
     inside = sorted(shown(path.parent.name) for path in folder.glob("*/run.json"))[:5]
     more = f" Its folders {', '.join(inside)} have one." if inside else ""
     raise DataError(f"{shown(folder)} has no run.json, so it is no folder of `tfrecon train` or `tfrecon reconstruct`.{more}")
-
-
-def _json(path: Path, kind: type) -> Any:
-    """The object or list in a JSON file; DataError for anything else. NaN and infinity are read as what they are."""
-    where = shown(path)
-    try:
-        if not path.is_file() or path.stat().st_size > _LIMIT:
-            raise DataError(f"{where} is no file of at most {_LIMIT} bytes; expected the JSON a run leaves.")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{where} is damaged or cannot be read ({error}); bring it back, or repeat the run.") from error
-    if not isinstance(found, kind):
-        raise DataError(f"{where} is damaged: expected {'an object' if kind is dict else 'a list'}, found "
-                        f"{type(found).__name__}; bring it back, or repeat the run.")
-    return found
 
 
 def _training(folder: Path, label: str, record: dict[str, Any]) -> Training:
@@ -190,7 +172,7 @@ def _older_model(folder: Path) -> str | None:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    epochs = _json(path, list) if path.exists() else []
+    epochs = read_json(path, list) if path.exists() else []
     if not epochs:
         raise DataError(f"{shown(path)} holds no epoch; bring it back, or repeat the run.")
     if not all(isinstance(epoch, dict) for epoch in epochs):
@@ -201,7 +183,7 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 def _settings(folder: Path) -> dict[str, Any]:
     path = next((folder / name for name in ("config.json", "settings.json") if (folder / name).exists()), None)
-    found = {} if path is None else _json(path, dict)
+    found = {} if path is None else read_json(path, dict)
     return {name: value for name, value in found.items() if value not in (None, False, [], {})}
 
 

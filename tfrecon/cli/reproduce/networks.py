@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, shown
-from ...files import without_version
+from ...files import read_json, without_version
 from ...zoo import record_of
 from ..options import say
 from ..runs import RECORD, WEIGHTS
@@ -89,7 +88,10 @@ def trained(options: argparse.Namespace, folder: Path, parts: Parts, name: str) 
 
     if options.resume and (folder / RECORD).exists():
         say(f"{name}: trained already")
-        found = without_version(json.loads((folder / RECORD).read_text()), shown(folder / RECORD), DataError)
+        found = without_version(read_json(folder / RECORD, dict), shown(folder / RECORD), DataError)
+        if missing := [key for key in _REACHED if key not in found]:
+            raise DataError(f"{shown(folder / RECORD)} is damaged: it lacks {', '.join(missing)}; bring it back, or repeat the "
+                            "run.")
     else:
         say(f"{name}: training in {folder}")
         check_requests(options)

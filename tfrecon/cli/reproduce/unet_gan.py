@@ -8,7 +8,6 @@ epochs. Folds are cut by patient with fresh networks; --leaking-folds repeats th
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +132,22 @@ def _row(out: Path, loss: str, optimizer: str, source: str, series: dict[str, An
     import numpy as np
 
     last = series[f"{loss}, {optimizer}"][:, -1]
-    swapped = json.loads((_folder(out, loss, optimizer) / _SCORES).read_text())["ssim_prediction_range"]
+    swapped = _swapped_scores(_folder(out, loss, optimizer) / _SCORES)
     row: dict[str, Any] = {"name": f"{loss}, {optimizer}", "n": len(last), "source": f"SSIM {source}"}
     for column, values in (("ssim", last), ("ssim_prediction_range", [v for v in swapped if v is not None])):
         row[column] = float(np.mean(values)) if len(values) else None
         row[f"{column}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return row
+
+
+def _swapped_scores(path: Path) -> list[float | None]:
+    from ...errors import DataError, shown
+    from ...files import read_json
+
+    found = read_json(path, dict).get("ssim_prediction_range")
+    if not isinstance(found, list) or not all(isinstance(score, (int, float)) or score is None for score in found):
+        raise DataError(f"{shown(path)} is damaged: expected a list of scores; bring it back, or repeat the run.")
+    return found
 
 
 def _sheet(arguments: argparse.Namespace, tables: dict[str, list], parts: list, source: list[str]) -> Any:

@@ -1,0 +1,112 @@
+"""Files that end the process in which HDF5 reads them: a taster dies of them, and we are told."""
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from cli_tools import ROOT
+from fuzz_checksums import checksummed, with_checksum
+
+from tfrecon.data import index_volumes
+from tfrecon.errors import DataError
+from tfrecon.hdf5 import open_hdf5
+from tfrecon.hdf5.tasting import Taster
+
+
+def chunked(file):
+    file.create_dataset("kspace", data=np.zeros((4, 4, 4), np.complex64), chunks=(1, 4, 4))
+
+
+def many_names(file):
+    for number in range(20):
+        file[f"array {number}"] = np.float32(number)
+
+
+def damaged(path, fill, holder, offset):
+    """A file of HDF5's newer layout, a byte of a header changed and the header's checksum right again."""
+    with h5py.File(path, "w", libver="latest") as file:
+        fill(file)
+        header = h5py.h5o.get_info(file[holder].id).addr
+    content = bytearray(path.read_bytes())
+    end = next(end for start, end in checksummed(bytes(content)) if start == header)
+    content[header + offset] = 0xFF
+    path.write_bytes(with_checksum(content, header, end))
+    return path
+
+
+# Which byte: of an array's largest shape, so that its chunks are looked for far away; of the place of a group's heap of names.
+CRASHES = {"chunks": (chunked, "kspace", 50), "names": (many_names, "/", 37)}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_a_file_over_which_the_library_crashes_is_refused(tmp_path, name):
+    path = damaged(tmp_path / "x.h5", *CRASHES[name])
+    alone = subprocess.run([sys.executable, "-c", "import os, sys; from tfrecon.hdf5.taster import taste; "
+                            "taste(os.fsencode(sys.argv[1]))", path], cwd=ROOT, capture_output=True)
+    assert alone.returncode < 0, "HDF5 reads it today; the test needs another file"
+    for _ in range(2):
+        with pytest.raises(DataError, match="HDF5 itself breaks down over it"):
+            index_volumes(path, strict=True)
+
+
+@pytest.fixture
+def taster():
+    own = Taster()
+    yield own
+    own.stop()
+
+
+def test_one_bad_file_does_not_make_others_bad(tmp_path, taster):
+    bad, good = damaged(tmp_path / "bad.h5", *CRASHES["chunks"]), tmp_path / "good\nand new.h5"
+    with h5py.File(good, "w", libver="latest") as file:
+        many_names(file)
+    for path in (good, bad, bad, good):
+        if path == good:
+            taster.check(str(path))
+        else:
+            with pytest.raises(DataError):
+                taster.check(str(path))
+
+
+def test_a_file_that_was_sound_is_looked_at_again_when_it_has_changed(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        chunked(file)
+    open_hdf5(path).close()
+    damaged(path, *CRASHES["chunks"])
+    os.utime(path, (1, 1))
+    with pytest.raises(DataError):
+        open_hdf5(path)
+
+
+def test_a_taster_that_was_killed_is_no_verdict_on_the_next_file(tmp_path, taster):
+    paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    for path in paths:
+        with h5py.File(path, "w") as file:
+            chunked(file)
+    taster.check(str(paths[0]))
+    taster._process.kill()
+    taster._process.wait()
+    taster.check(str(paths[1]))
+
+
+def test_what_another_process_was_told_is_not_taken_for_an_answer(tmp_path):
+    """A fork has the pipes of its parent's taster, and must not use them."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        chunked(file)
+    program = """
+import os, sys
+from tfrecon.hdf5 import tasting
+tasting.own_taster().check(sys.argv[1])
+first = tasting.own_taster()
+child = os.fork()
+if not child:
+    os._exit(tasting.own_taster() is first)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork on this system")
+    subprocess.run([sys.executable, "-c", program, tmp_path / "x.h5"], cwd=ROOT, check=True)
