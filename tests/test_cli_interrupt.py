@@ -94,6 +94,19 @@ def test_a_second_ctrl_c_stops_at_once(capsys, monkeypatch, data, tmp_path):
 
 
 @pytest.mark.slow
+def test_row_57_an_epoch_that_takes_long_is_saved_within(capsys, monkeypatch, data, tmp_path, uninterrupted):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("tfrecon.training.callbacks.SAVE_SECONDS", 0.0)
+        press_ctrl_c(patch, STEPS + 3, times=2)  # nothing is saved after that
+        assert call(capsys, *command(data, out)).code == 130
+    assert [name for name in results(out) if "state-" in name] == ["checkpoint/state-00001-0000002.weights.h5"]
+    assert call(capsys, *command(data, out, "--resume")).code == 0
+    equal(out, uninterrupted, "generator.weights.h5", "checkpoint/state-00002-0000000.weights.h5")
+    assert (out / "history.json").read_text() == (uninterrupted / "history.json").read_text()
+
+
+@pytest.mark.slow
 def test_ctrl_c_in_a_process_of_its_own(data, tmp_path):
     words = [str(word) for word in command(data, tmp_path / "out", "--epochs", 500)]
     with subprocess.Popen([sys.executable, "-m", "tfrecon", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:

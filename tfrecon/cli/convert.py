@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data import index_magnitudes
+    from ..data import check_folder, index_magnitudes
     from ..data.superres import write_shards
     from ..errors import UsageError
     from .process import load_tensorflow
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():
         raise UsageError(f"OUT is IN ({arguments.output}). Name another folder: inputs are only ever read.")
     check_not_inside(Path(arguments.output), arguments.input)
+    check_folder(arguments.output)  # before anything is loaded
     index = index_magnitudes(arguments.input, arguments.key, arguments.strict)
     load_tensorflow()
     written = write_shards(index, arguments.output, arguments.shards, strict=arguments.strict,

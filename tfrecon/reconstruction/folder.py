@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data import check_folder, is_complete
+from ..data.lost import too_many
 from ..data.output import DATASET
-from ..errors import DataError, UsageError
+from ..errors import DataError, UnreadableError, UsageError
 from ..hdf5 import open_hdf5, read_attributes
 
 
@@ -25,7 +26,7 @@ class Outcome:
 
 
 def each_volume(
-    volumes: Iterable[Any],
+    volumes: Sequence[Any],
     complete: Callable[[Any], Path | None],
     make: Callable[[Any], tuple[Path, str]],
     strict: bool,
@@ -36,7 +37,11 @@ def each_volume(
         complete: the result that stands there already and is to be kept, or None.
         make: writes the result of a volume; returns its path and a note.
         strict: raise at the first volume that fails, instead of going on.
+
+    Raises:
+        DataError: more than 5 % of the inputs, and more than one, vanished or changed since they were found.
     """
+    lost = 0
     for volume in volumes:
         path = complete(volume)
         if path is not None:
@@ -45,8 +50,12 @@ def each_volume(
         try:
             yield Outcome(volume.name, *make(volume))
         except DataError as error:
+            lost += isinstance(error, UnreadableError)
             if strict:
                 raise
+            if isinstance(error, UnreadableError) and too_many(lost, len(volumes)):
+                raise DataError(f"{error}. By now {lost} of {len(volumes)} inputs vanished or changed; bring them back, and go "
+                                "on with --resume") from error
             yield Outcome(volume.name, error=str(error))
 
 

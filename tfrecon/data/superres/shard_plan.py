@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import DataError, NonFiniteError, UsageError
+from ...errors import DataError, NonFiniteError, UnreadableError, UsageError
 from ..find import Skipped, reasons, skip
+from ..lost import too_many
 from ..slices import SliceReader
 from .shard_manifest import LARGEST_COUNT
 from .value_range import trusted_maximum
@@ -31,12 +32,13 @@ class Surveyed:
 
 def survey_all(index: MagnitudeIndex, reader: SliceReader, strict: bool) -> tuple[list[Surveyed], list[Skipped]]:
     """Read every slice: the volumes that can be used, at least one, and the others with their reasons."""
-    surveyed, skipped = [], []
+    surveyed, skipped, lost = [], [], 0
     for volume in index.volumes:
         try:
             surveyed.append(_survey(volume, reader, strict))
         except DataError as error:
-            if strict:
+            lost += isinstance(error, UnreadableError)
+            if strict or too_many(lost, len(index.volumes)):
                 raise
             skipped.append(skip(volume.name, volume.path, error))
     if not surveyed:
