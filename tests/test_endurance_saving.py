@@ -32,13 +32,13 @@ def killed_while_saving(folder, seconds):
     """The number of the last state that was said to be saved."""
     with subprocess.Popen([sys.executable, "-c", SAVING, folder], cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True) as process:
-        first = process.stdout.readline()
-        assert first, "it ended before it was killed"
+        former = [process.stdout.readline(), process.stdout.readline()]  # what it began with, and its first state
+        assert former[1], "it ended before it was killed"
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
-        numbers = [first, *process.stdout]
+        numbers = [*former, *process.stdout]
     assert process.returncode == -signal.SIGKILL
     return int(numbers[-1])
 

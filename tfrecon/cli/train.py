@@ -104,7 +104,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     if first:
         _announce(task, train, validation, baseline)
     card = {**card_of(task, options), "baseline_scores": {task.metric: baseline}}
-    callbacks = build_callbacks(task, out, trainer, validation_data)
+    callbacks = [*task.guards(train, validation), *build_callbacks(task, out, trainer, validation_data)]
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     for warning in unused_accelerators():
         say(f"warning: {warning}")

@@ -101,11 +101,7 @@ class Checkpoint(keras.callbacks.Callback):
         path = self.folder / f"state-{epoch:05d}-{batch:07d}.weights.h5"
         if hasattr(self.model, "average_statistics"):
             self.model.average_statistics()
-        # A loss shows it a step later, when the last good state would be gone.
-        spoiled = [w.path for w in self.model.weights if not np.isfinite(w.numpy()).all()]
-        if spoiled:
-            raise TfreconError(f"{len(spoiled)} weights became NaN or infinite ({spoiled[0]} is the first); training was stopped "
-                               f"and the last good state kept. {_ADVICE}")
+        check_finite(self.model)
         content = InMemory()
         self.model.save_weights(content)
         with h5py.File(content, "r+") as file:
@@ -132,6 +128,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}})
         write_json(self._record, self.history)
         self.save(epoch + 1, 0)
+
+
+def check_finite(model: Any) -> None:
+    """TfreconError for a network with a weight that is NaN or infinite.
+
+    No loss need tell of it: a rectifier makes 0 of NaN, and what the last step of an epoch spoils shows in the next one.
+    """
+    spoiled = [w.path for w in model.weights if not np.isfinite(w.numpy()).all()]
+    if spoiled:
+        raise TfreconError(f"{len(spoiled)} weights became NaN or infinite ({spoiled[0]} is the first); training was stopped "
+                           f"and the last good state kept. {_ADVICE}")
 
 
 def _metric_variables(model: Any) -> list[Any]:
@@ -194,7 +201,8 @@ class StopCleanly(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends the run with an error that names the step when a loss is no longer finite.
+    """Ends the run with an error that names the step when a loss is no longer finite, and before anything of an epoch is
+    written after which a weight is not.
 
     Args:
         first_batch: steps of the first epoch that were taken before this part of the run.
@@ -214,6 +222,9 @@ class StopOnNaN(keras.callbacks.Callback):
                 f"{', '.join(bad)} became NaN or infinite at step {self._before + batch + 1} of the epoch; training was "
                 f"stopped and the last good state kept. {_ADVICE}"
             )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        check_finite(self.model)
 
 
 class KeepBest(keras.callbacks.Callback):

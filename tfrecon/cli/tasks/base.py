@@ -62,6 +62,10 @@ class Task(ABC):
     def facts(self) -> dict[str, Any]:
         """For the card: what the inputs were."""
 
+    def guards(self, *parts: Part) -> list[Any]:
+        """Callbacks that look after data which are read without Python."""
+        return []
+
     def is_better(self, score: float, other: float) -> bool:
         """Whether the first of two values of `metric` is the better one."""
         return score < other if self.lower_is_better else score > other

@@ -50,6 +50,16 @@ class SuperresTask(Task):
         return create_paired_dataset(part.index, "superres", self.batch_size if training else 1, samples=samples,
                                      value_range=self.value_range(), seed=a.seed, **{**how, **options})
 
+    def guards(self, *parts: Part) -> list[Any]:
+        """Before every epoch: whether the shards are still those that were indexed."""
+        import keras
+
+        from ...data.superres.shard_index import ShardIndex, check_unchanged
+
+        shards = [part.index for part in parts if isinstance(part.index, ShardIndex)]
+        return [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs, index=index: check_unchanged(index))
+                for index in shards]
+
     def value_range(self) -> str:
         return self.arguments.value_range or self.record.scaling
 
