@@ -73,7 +73,8 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(
     assert "stopping after this step; press Ctrl-C again to stop at once" in stopped.err
     state = "checkpoint/state-00001-0000002.weights.h5"
     assert state in stopped.err.splitlines()[-1]
-    assert results(out) == [state, "generator.weights.h5", "history.json", "settings.json", "strips/epoch-00001.png"]
+    assert results(out) == [state, "config.json", "generator.weights.h5", "history.json", "settings.json",
+                            "strips/epoch-00001.png"]
     line = shlex.split(stopped.err.rsplit("go on with: ", 1)[1])
     assert line[:3] == ["tfrecon", "train", "--resume"] and "--overwrite" not in line
     resumed = call(capsys, *line[1:])
@@ -90,7 +91,20 @@ def test_a_second_ctrl_c_stops_at_once(capsys, monkeypatch, data, tmp_path):
     press_ctrl_c(monkeypatch, 2, times=2)
     stopped = call(capsys, *command(data, tmp_path / "out"))
     assert stopped.code == 130 and "interrupted; go on with: tfrecon train --resume --data" in stopped.err
-    assert results(tmp_path / "out") == ["settings.json"]
+    assert results(tmp_path / "out") == ["config.json", "settings.json"]
+
+
+@pytest.mark.slow
+def test_row_57_an_epoch_that_takes_long_is_saved_within(capsys, monkeypatch, data, tmp_path, uninterrupted):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("tfrecon.training.callbacks.SAVE_SECONDS", 0.0)
+        press_ctrl_c(patch, STEPS + 3, times=2)  # nothing is saved after that
+        assert call(capsys, *command(data, out)).code == 130
+    assert [name for name in results(out) if "state-" in name] == ["checkpoint/state-00001-0000002.weights.h5"]
+    assert call(capsys, *command(data, out, "--resume")).code == 0
+    equal(out, uninterrupted, "generator.weights.h5", "checkpoint/state-00002-0000000.weights.h5")
+    assert (out / "history.json").read_text() == (uninterrupted / "history.json").read_text()
 
 
 @pytest.mark.slow
@@ -145,3 +159,35 @@ def test_keras_backup_and_restore_goes_on_with_both_optimizers(data, tmp_path):
         pairs = zip(getattr(whole, name).variables, getattr(resumed, name).variables, strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
         assert int(getattr(resumed, name).iterations) == 2 * 3
+
+
+@pytest.mark.parametrize(("words", "reading", "more", "kept"), [
+    (("reconstruct", "{data}", "{out}", "--model", "zero_filled"), "kspace", "--resume", ["a.h5"]),
+    (("convert", "{data}", "{out}", "--shards", "3", "--key", "reconstruction_esc"), "target", "--overwrite",
+     ["slices-00000-of-00003.tfrecord"]),
+], ids=["reconstruct", "convert"])
+def test_ctrl_c_elsewhere_leaves_whole_files_and_a_second_run_the_same_ones(
+    capsys, monkeypatch, data, tmp_path, words, reading, more, kept
+):
+    """A real signal while the second volume is worked on: reconstructed, or written after all three were looked at."""
+    from tfrecon.data import SliceReader
+
+    plain, calls = getattr(SliceReader, reading), []
+    at = 4 + 2 if reading == "kspace" else 12 + 4 + 2
+
+    def read(self, *arguments):
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(self, *arguments)
+
+    words = [word.format(data=data, out=tmp_path / "out") for word in words]
+    with monkeypatch.context() as patch:
+        patch.setattr(SliceReader, reading, read)
+        stopped = call(capsys, *words)
+    assert stopped.code == 130 and "interrupted" in stopped.err.splitlines()[-1] and not stopped.out
+    assert results(tmp_path / "out") == kept
+    assert call(capsys, *words, more).code == 0
+    assert call(capsys, *[str(tmp_path / "whole") if word == str(tmp_path / "out") else word for word in words]).code == 0
+    for name in (n for n in results(tmp_path / "whole") if n != "run.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -36,6 +36,10 @@ class DataError(TfreconError, ValueError):
     exit_code = 3
 
 
+class UnreadableError(DataError):
+    """A file vanished or changed after its header was read."""
+
+
 class WeightsError(TfreconError, ValueError):
     """A weight file does not fit the model, or cannot be trusted."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 from .errors import DataError, ResourceError, TfreconError, shown
 
@@ -42,20 +45,19 @@ def without_version(facts: Mapping[str, Any], where: str, error: type[TfreconErr
 
 
 @contextmanager
-def replace_when_complete(path: Any, expected_bytes: int = 0, suffix: str = ".part") -> Iterator[Path]:
+def replace_when_complete(path: Any, expected_bytes: int = 0) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; on success flush it to disk and rename, on failure remove it.
 
     Args:
         path: the final name; missing folders are made.
         expected_bytes: refuse at once when less is free.
-        suffix: ending of the temporary name, for writers that insist on one.
 
     Raises:
         ResourceError: too little space, or the system refused to write.
     """
     path = Path(path)
     # A long name with a prefix and a suffix must still fit into the 255 bytes of a file name.
-    part = path.with_name(f".{path.name[:60]}.{os.getpid()}{suffix}")
+    part = path.with_name(f".{path.name[:60]}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent)
@@ -68,7 +70,7 @@ def replace_when_complete(path: Any, expected_bytes: int = 0, suffix: str = ".pa
         os.replace(part, path)
     except ResourceError:
         raise
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+    except OSError as error:
         raise ResourceError(
             f"{path}: could not be written ({error}). Check that the folder can be written to and the disk is not full."
         ) from error
@@ -101,11 +103,39 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def write_whole(path: Any, content: bytes) -> Path:
+def write_whole(path: Any, content: bytes | memoryview) -> Path:
     """Write bytes to a file, completely or not at all."""
     with replace_when_complete(path, len(content)) as part:
         part.write_bytes(content)
     return Path(path)
+
+
+class InMemory(io.BytesIO):
+    """An HDF5 file before it is written, for h5py and for Keras, which takes one whose name has its ending.
+
+    HDF5 must not write to the disk itself: where that is full it reports so late or not at all, prints, keeps the file open,
+    and has been seen to end the process by a segmentation fault.
+    """
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
+
+    def write_to(self, path: Any) -> Path:
+        """Write it under its final name, completely or not at all."""
+        return write_whole(path, self.getbuffer())
+
+
+@contextmanager
+def hdf5_when_complete(path: Any) -> Iterator[h5py.File]:
+    """An HDF5 file to fill, in memory; written under its final name afterwards, completely or not at all.
+
+    Raises:
+        ResourceError: see `replace_when_complete`.
+    """
+    content = InMemory()
+    with h5py.File(content, "w") as file:
+        yield file
+    content.write_to(path)
 
 
 def write_json(path: Any, value: Any) -> Path:

@@ -28,7 +28,10 @@ def entry() -> None:
     """`main` as a program. After an error it ends at once: where the data pipeline raised it, threads of TensorFlow may still
     wait for Python's lock, and the interpreter's own end was seen to wait for them forever.
     """
-    code = main()
+    from .memory import watched
+
+    with watched(sys.argv[1:]):
+        code = main()
     if code:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
@@ -51,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     arguments.argv = words
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    from .memory import advice
     from .process import prepare
 
     prepare()
@@ -66,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_stdout()  # nobody reads the rest; not an error
         return 0
     except MemoryError as error:
-        return _fail(arguments, error, _UNUSABLE, "out of memory; take a smaller --batch-size or --crop")
+        return _fail(arguments, error, _UNUSABLE, f"out of memory; {advice(arguments)}")
     except OSError as error:
         return _fail(arguments, error, _UNUSABLE)
     except Exception as error:
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, told without importing it
-            return _fail(arguments, error, _UNUSABLE, "out of device memory; take a smaller --batch-size or --crop")
+            return _fail(arguments, error, _UNUSABLE, f"out of device memory; {advice(arguments)}")
         ours = _error_inside(error)
         if ours is not None:
             return _fail(arguments, error, ours.exit_code, str(ours))
@@ -99,6 +103,8 @@ def _error_inside(error: Exception) -> TfreconError | None:
     """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it, or said itself of a shard."""
     if type(error).__name__ == "DataLossError" and (place := re.search(r"\w+ record at \d+", str(error))):
         return errors.DataError(f"a shard is damaged ({place[0]}); copy the shards anew, or convert the data again")
+    if type(error).__name__ == "NotFoundError" and (place := re.search(r"(\S+\.tfrecord); No such file", str(error))):
+        return errors.DataError(f"{place[1]}: vanished; bring the shard back and go on with --resume")
     # TensorFlow quotes the record; bytes that are no text then break Python's reading of the sentence itself.
     text = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
     unread = re.search(r"parse example input|parse serialized Example|Feature: \w+ \(data type|Key: \w+\.  ", text)

@@ -33,11 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ..data import check_folder
     from ..errors import UsageError
 
     if Path(arguments.output).resolve() == Path(arguments.input).resolve():
         raise UsageError(f"OUT is IN ({arguments.output}). Name another folder: inputs are only ever read.")
     check_not_inside(Path(arguments.output), arguments.input)
+    check_folder(arguments.output)  # before anything is loaded
     written = {"superres": _pictures, "masked": _kspace}[arguments.task](
         arguments, {"strict": arguments.strict, "overwrite": arguments.overwrite, "progress": say})
     report_skipped(written)

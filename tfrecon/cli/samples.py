@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..files import replace_when_complete
+from ..files import write_whole
 from ..training.spline_flow import to_pictures
 from .strips import FOLDER
 
@@ -35,5 +35,4 @@ class Samples(keras.callbacks.Callback):
         rows = [np.concatenate(to_pictures(np.asarray(row), flow.num_bits), axis=1) for row in values]
         self.out.mkdir(exist_ok=True)
         image = tf.io.encode_png(np.uint8(np.rint(255 * np.nan_to_num(np.concatenate(rows)))))
-        with replace_when_complete(self.out / f"epoch-{epoch + 1:05d}.png") as part:
-            Path(part).write_bytes(image.numpy())
+        write_whole(self.out / f"epoch-{epoch + 1:05d}.png", image.numpy())

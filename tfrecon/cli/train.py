@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"worker {worker()}: done after {result['epochs']} epochs")
         return 0
     result["skipped"] = {s.name: s.reason for s in skipped}
+    if result["lost_slices"]:
+        say(f"warning: {result['lost_slices']} slices could not be read any more and were replaced by others")
     if arguments.json:
         print_json(result)
     elif "best_epoch" not in result:
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
               f"{result['weights']}")
         if not task.is_better(best, baseline):
             say(f"warning: the network is not better than the {task.baseline} images; do not use it")
-    return 3 if skipped else 0
+    return 3 if skipped or result["lost_slices"] else 0
 
 
 def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[str, Any]:
@@ -91,8 +93,10 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         check_same_data(out, facts["digest"])
     keras.utils.set_random_seed(arguments.seed)
     clock, side = EpochClock(), task.side(train, validation)
-    train_data = task.dataset(train, True, side, clock=clock, drop_remainder=many)
-    validation_data = task.dataset(validation, False, side)
+    lost: set[tuple[str, int]] = set()
+    watched = {"strict": arguments.strict, "lost": lost}
+    train_data = task.dataset(train, True, side, clock=clock, drop_remainder=many, **watched)
+    validation_data = task.dataset(validation, False, side, **watched)
     options = build_options(task, side)
     with strategy.scope():
         trainer = build_trainer(task, options, int(train_data.cardinality()))
@@ -100,7 +104,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     if first:
         _announce(task, train, validation, baseline)
     card = {**card_of(task, options), "baseline_scores": {task.metric: baseline}}
-    callbacks = build_callbacks(task, out, trainer, validation_data)
+    callbacks = [*task.guards(train, validation), *build_callbacks(task, out, trainer, validation_data)]
     trainer.prepare_losses()  # missing weights of a loss are told before the run begins
     for warning in unused_accelerators():
         say(f"warning: {warning}")
@@ -124,7 +128,8 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     )
     together(False)  # nobody leaves before all have ended
     seconds = round(time.monotonic() - began, 1)
-    result: dict[str, Any] = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": seconds}
+    result: dict[str, Any] = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": seconds,
+                              "lost_slices": len(lost)}
     return _written(task, out, history, result, facts, card) if first else result
 
 

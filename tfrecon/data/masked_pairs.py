@@ -49,6 +49,7 @@ def masked_pairs(
     shift: bool = False,
     nan: str = "skip",
     strict: bool = False,
+    lost: set | None = None,
 ) -> Any:
     """Stream slices as (zero-filled, target) pairs.
 
@@ -82,6 +83,9 @@ def masked_pairs(
         nan: "skip" takes the nearest finite slice of the volume in place of one with NaN or infinity, so the count of
             slices from the headers holds; "refuse" raises; "zero" sets them to 0.
         strict: raise for the first unusable file instead of leaving it out.
+        lost: a set that (volume name, slice number) of those are put into whose file vanished or changed meanwhile. Each is
+            read once more, then another slice of its size takes its place; more than 5 % of them, or one with `strict`, are
+            a DataError.
 
     Returns:
         `tf.data.Dataset` of float32 (N, h, w, channels) pairs, cardinality known from headers. Slices of different
@@ -106,7 +110,8 @@ def masked_pairs(
         combining.check(volume) if combining else check_single_coil(volume)
     check_volumes_fit(index.volumes)
     crops = [output_size(v, crop) for v in index.volumes]
-    stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan, combining)
+    stream = SliceStream(index, chosen, crops, reader, masking, shuffle, seed, clock or EpochClock(), metadata, nan, combining,
+                         strict, lost)
     if not isinstance(index, ShardIndex):
         stream.check_first_slice()
     return _pipeline(stream, batch_size, channels, scaling, drop_remainder, metadata)

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ..errors import DataError, ResourceError, UsageError, shown
-from ..files import replace_when_complete
+from ..files import hdf5_when_complete
 from ..hdf5 import get_dataset, open_hdf5
 
 DATASET = "reconstruction"
@@ -41,7 +40,7 @@ def save_reconstruction(
     if reconstruction.ndim != 3 or not np.isfinite(reconstruction).all():
         raise DataError(f"Expected a finite volume (slices, H, W) to save, received {reconstruction.shape} "
                         f"with {np.count_nonzero(~np.isfinite(reconstruction))} values that are not finite.")
-    with replace_when_complete(path, reconstruction.nbytes) as part, h5py.File(part, "w") as file:
+    with hdf5_when_complete(path) as file:
         file[DATASET] = reconstruction.astype(np.float32, copy=False)
         if alias is not None:
             file[alias] = file[DATASET]  # a hard link: no second copy
@@ -63,8 +62,9 @@ def check_folder(folder: Any) -> None:
     if not nearest.is_dir():
         raise UsageError(f"{shown(nearest)} is a file or a broken link, expected a folder for the results. Name another.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ResourceError(f"{shown(nearest)}: no permission to write there (user id {os.geteuid()}). Name another folder "
-                            "or change its mode.")
+        read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+        why = "the disk is mounted read-only" if read_only else f"no permission to write there (user id {os.geteuid()})"
+        raise ResourceError(f"{shown(nearest)}: {why}. Name another folder, or make this one writable.")
 
 
 def is_complete(path: Any, slices: int | None = None, dataset: str = DATASET) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..files import replace_when_complete
+from ..files import hdf5_when_complete
 from ..physics.fourier import fft2c, ifft2c
 from ..transforms import center_crop
 from .phantom_anatomy import ANATOMIES
@@ -81,9 +81,7 @@ def phantom_volume(shape: tuple[int, int] = (128, 128), slices: int = 8, anatomy
 
 
 def _write(path: Path, datasets: dict[str, Array], attributes: dict[str, object]) -> None:
-    import h5py
-
-    with replace_when_complete(path) as part, h5py.File(part, "w") as file:
+    with hdf5_when_complete(path) as file:
         for name, values in datasets.items():
             file[name] = values
         file.attrs.update(attributes)

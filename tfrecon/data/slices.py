@@ -1,6 +1,7 @@
 """Reads single slices of volumes, as complex64 k-space and float32 targets, whatever way they were stored.
 
-Files stay open between slices, the longest unused one is closed first. Every number that leaves here is finite.
+Files stay open between slices, the longest unused one is closed first. Every number that leaves here is finite, and was read
+of the file that was indexed: one that vanished or changed is tried once more, then it is an `UnreadableError`.
 """
 
 import threading
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field
 import h5py
 import numpy as np
 
-from ..errors import DataError, NonFiniteError, UsageError, shown
+from ..errors import DataError, NonFiniteError, UnreadableError, UsageError, shown
 from ..hdf5 import get_dataset, guard, open_hdf5
 from .index import Volume, file_stamp
 from .layout import KSPACE_EXPECTED, KspaceLayout, check_complex_axis, kspace_layout, target_layout
+from .lost import SecondTry
 from .stored_slices import Slice, fetcher
 
 
@@ -60,6 +62,7 @@ class SliceReader(AbstractContextManager):
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         # tf.data calls from several threads, and one must not close the file another is reading.
         self._lock = threading.RLock()
+        self._second_try = SecondTry()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -108,22 +111,32 @@ class SliceReader(AbstractContextManager):
         """One slice as it is stored."""
         if not 0 <= i < volume.slices:
             raise UsageError(f"slice must be 0 to {volume.slices - 1} for {shown(volume.name)}, received {i}")
-        with self._lock, guard(volume.path, f"reading slice {i} of {shown(key)}"):
+        return self._second_try(volume.path, lambda: self._read_once(volume, key, i, find))
+
+    def _read_once(
+        self, volume: Volume, key: str, i: int, find: Callable[[h5py.File, Volume], _Array]
+    ) -> tuple[np.ndarray, KspaceLayout | None]:
+        doing = f"reading slice {i} of {shown(key)}"
+        with self._lock:
             opened = self._file(volume)
-            if key not in opened.arrays:
-                opened.arrays[key] = find(opened.file, volume)
-            array = opened.arrays[key]
-            fetched = array.fetch(i)
-        with guard(volume.path, f"reading slice {i} of {shown(key)}"):  # other threads may fetch meanwhile
+            try:
+                with guard(volume.path, doing):
+                    if key not in opened.arrays:
+                        opened.arrays[key] = find(opened.file, volume)
+                    array = opened.arrays[key]
+                    fetched = array.fetch(i)
+            finally:  # bytes of a file that was written to meanwhile may be anything
+                _check_stamp(volume, opened.stamp, _stamp(volume))
+        with guard(volume.path, doing):  # other threads may fetch meanwhile
             return fetched(), array.layout
 
     def _file(self, volume: Volume) -> _OpenFile:
         """The open file of a volume, which must still be the file that was indexed."""
-        path, stamp = volume.path, file_stamp(volume.path)
+        path, stamp = volume.path, _stamp(volume)
         if path in self._open and self._open[path].stamp != stamp:
             self._open.pop(path).file.close()
-        if volume.stamp not in (None, stamp):
-            raise _changed(volume, "its size or modification time differs")
+        if volume.stamp is not None:
+            _check_stamp(volume, volume.stamp, stamp)
         if path not in self._open:
             self._open[path] = _OpenFile(open_hdf5(path), stamp)
         self._open.move_to_end(path)
@@ -187,8 +200,20 @@ def _where(volume: Volume, key: str) -> str:
     return f"{shown(volume.path)}: {shown(key)}"
 
 
-def _changed(volume: Volume, how: str) -> DataError:
-    return DataError(f"{shown(volume.path)}: changed since it was indexed ({how}); index the folder again")
+def _stamp(volume: Volume) -> tuple[int, int]:
+    try:
+        return file_stamp(volume.path)
+    except DataError as error:
+        raise UnreadableError(str(error)) from error
+
+
+def _check_stamp(volume: Volume, expected: tuple[int, int], found: tuple[int, int]) -> None:
+    if found != expected:
+        raise _changed(volume, "its size or modification time differs")
+
+
+def _changed(volume: Volume, how: str) -> UnreadableError:
+    return UnreadableError(f"{shown(volume.path)}: changed since it was indexed ({how}); index the folder again")
 
 
 def _cast(stored: np.ndarray, dtype: type) -> np.ndarray:

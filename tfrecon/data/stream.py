@@ -15,6 +15,7 @@ from ..physics import columns_of, ifft2c
 from ..transforms import center_crop
 from .checks import examine_slice
 from .index import Index, Volume, output_size
+from .lost import LostSlices
 from .masking import Masking
 from .slices import SliceReader
 from .splits import Sample
@@ -109,7 +110,7 @@ def epoch_order(count: int, epoch: int, seed: int | None) -> np.ndarray:
 class SliceStream:
     """Everything the generator needs to yield single slices in the order of an epoch.
 
-    `combining` makes one coil of several (`multicoil.Combining`).
+    `combining` makes one coil of several (`multicoil.Combining`); `strict` and `lost` are for `LostSlices`.
     """
 
     index: Index
@@ -123,10 +124,14 @@ class SliceStream:
     metadata: bool
     nan: str
     combining: Callable[[Volume, int, np.ndarray, np.ndarray | None], np.ndarray] | None = None
+    strict: bool = False
+    lost: set | None = None
 
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
+        self._there = LostSlices(self.samples, self.crops.__getitem__, self.strict, self.lost,
+                                 lambda number: self.index.volumes[number].name)
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
 
@@ -145,6 +150,9 @@ class SliceStream:
         The columns are those of `physics.columns_of`: the measured ones, all of them where the target is computed too.
         """
         number, i, epoch = (int(n) for n in visit)
+        return self._there(number, i, lambda number, i: self._element(number, i, epoch))
+
+    def _element(self, number: int, i: int, epoch: int) -> tuple:
         volume = self.index.volumes[number]
         kspace, target, read = self._finite(volume, i, self.read)
         mask = self.own_mask(volume, read)

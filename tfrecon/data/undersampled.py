@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..files import replace_when_complete
+from ..files import hdf5_when_complete
 from .index import Volume, output_size
 from .masking import Masking, choose_mask
 from .memory import memory_shortage
@@ -51,7 +50,7 @@ def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, pat
         raise DataError(f"{volume.name}: expected fully sampled k-space; {note}")
     check_measured(mask, masking.accelerations)
     height, width = output_size(volume)
-    with replace_when_complete(path, sum(k.nbytes for k in kspace)) as part, h5py.File(part, "w") as file:
+    with hdf5_when_complete(path) as file:
         stored = file.create_dataset("kspace", (len(kspace), *kspace[0].shape), np.complex64)
         for i, k in enumerate(kspace):
             stored[i] = k * mask

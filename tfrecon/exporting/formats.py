@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ResourceError, UsageError
-from ..files import replace_when_complete
+from ..files import write_whole
 
 FORMATS = {"saved_model": "saved_model", "onnx": "model.onnx", "tflite": "model.tflite"}
 _OPSET = 17  # the newest tf2onnx writes whole
@@ -42,6 +42,8 @@ def write(format: str, served: Any, folder: Any, signature: list[Any] | None = N
 
 
 def _saved_model(served: Any, path: Path, signature: list[Any] | None) -> None:
+    import tensorflow as tf
+
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -50,8 +52,9 @@ def _saved_model(served: Any, path: Path, signature: list[Any] | None) -> None:
             served.export(part, verbose=False, **sizes)
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
-    except OSError as error:
-        raise ResourceError(f"{path}: could not be written ({error}). Check the folder and the space on the disk.") from error
+    except (OSError, tf.errors.OpError) as error:
+        raise ResourceError(f"{path}: could not be written ({str(error).splitlines()[0]}). Check the folder and the space on the "
+                            "disk.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -117,5 +120,4 @@ class _converting:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    with replace_when_complete(path, len(content)) as part:
-        part.write_bytes(content)
+    write_whole(path, content)

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..data.lost import too_many
 from ..data.memory import free_memory
-from ..errors import DataError
+from ..errors import DataError, UnreadableError
 
 _BYTES_PER_SAMPLE = 32  # of a volume that is being prepared: complex numbers, what is made of them, and copies
 
@@ -89,12 +90,15 @@ def each_volume(
         complete: the result that stands there already and is to be kept, or None.
         prepare: reads a volume. With workers it is called by other threads.
         strict: raise at the first volume that fails, instead of going on.
+
+    Raises:
+        DataError: more than 5 % of the inputs, and more than one, vanished or changed since they were found.
     """
     entries = _entries(volumes, batching)
     for entry in entries:
         entry.path = complete(entry.volume)
         entry.note = "complete already" if entry.path else ""
-    batch, waiting = _Batch(batching.apply), deque(entries)
+    batch, waiting, lost = _Batch(batching.apply), deque(entries), 0
     with _Ahead(prepare, [e for e in entries if e.path is None], batching.workers) as ahead:
         for entry, following in zip(entries, [*entries[1:], None]):
             if entry.path is None:
@@ -102,8 +106,12 @@ def each_volume(
             if following is None or following.run != entry.run:
                 batch.run()
             while waiting and waiting[0].is_done:
-                if strict and waiting[0].failure:
-                    raise waiting[0].failure
+                lost += isinstance(failure := waiting[0].failure, UnreadableError)
+                if failure and strict:
+                    raise failure
+                if isinstance(failure, UnreadableError) and too_many(lost, len(volumes)):
+                    raise DataError(f"{failure}. By now {lost} of {len(volumes)} inputs vanished or changed; bring them back, "
+                                    "and go on with --resume") from failure
                 yield waiting.popleft().outcome()
 
 

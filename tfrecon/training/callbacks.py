@@ -16,12 +16,15 @@ from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from ..errors import DataError, TfreconError, UsageError, shown
-from ..files import read_json, replace_when_complete, write_json
+from ..files import InMemory, read_json, write_json
 from ..hdf5 import check_tree, open_hdf5, read_attributes
 
 _RUNNING = "tfrecon_running_means"
+_ADVICE = "Lower the learning rate, or check the data with `tfrecon inspect --deep`."
+SAVE_SECONDS = 600.0  # what a killed run loses at most, epochs being of any length
 
 
 class Interrupted(TfreconError):
@@ -46,7 +49,8 @@ class SetClock(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves weights and both optimizers in one file, and the history beside it, after every epoch and when interrupted.
+    """Saves weights and both optimizers in one file, and the history beside it: after every epoch, within long ones by
+    `StopCleanly`, and when interrupted.
 
     The file is named after the epoch and batch it continues with and is complete before the former one is removed, so a
     crash at any moment leaves a state. The history is written first and cut to the state's epoch when it is read.
@@ -65,6 +69,15 @@ class Checkpoint(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.epoch = self.first_batch = 0
         self._running: list[Any] = []
+        self._saved = time.monotonic()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the last state was saved so long ago that it is time for another, in the middle of an epoch."""
+        return time.monotonic() - self._saved >= SAVE_SECONDS
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._saved = time.monotonic()
 
     def restore(self, model: Any) -> tuple[int, int]:
         """Load the latest state into a compiled model; returns the (epoch, batch) to continue with, (0, 0) if none."""
@@ -82,14 +95,21 @@ class Checkpoint(keras.callbacks.Callback):
         return self.epoch, self.first_batch
 
     def save(self, epoch: int, batch: int) -> Path:
-        """Write the present state as the one to continue with at (epoch, batch)."""
+        """Write the present state as the one to continue with at (epoch, batch).
+
+        Raises:
+            TfreconError: a weight is not finite; the former state is kept. ResourceError: it could not be written.
+        """
         path = self.folder / f"state-{epoch:05d}-{batch:07d}.weights.h5"
         if hasattr(self.model, "average_statistics"):
             self.model.average_statistics()
-        with replace_when_complete(path, suffix=".part.weights.h5") as part:  # Keras insists on its ending
-            self.model.save_weights(str(part))
-            with h5py.File(part, "r+") as file:
-                file.attrs[_RUNNING] = json.dumps([v.numpy().tolist() for v in _metric_variables(self.model)])
+        check_finite(self.model)
+        content = InMemory()
+        self.model.save_weights(content)
+        with h5py.File(content, "r+") as file:
+            file.attrs[_RUNNING] = json.dumps([v.numpy().tolist() for v in _metric_variables(self.model)])
+        content.write_to(path)
+        self._saved = time.monotonic()
         for _, old in self._states():
             if old != path:
                 old.unlink()
@@ -135,13 +155,25 @@ def _former_epochs(path: Path) -> list[dict[str, float]]:
     return epochs
 
 
+def check_finite(model: Any) -> None:
+    """TfreconError for a network with a weight that is NaN or infinite.
+
+    No loss need tell of it: a rectifier makes 0 of NaN, and what the last step of an epoch spoils shows in the next one.
+    """
+    spoiled = [w.path for w in model.weights if not np.isfinite(w.numpy()).all()]
+    if spoiled:
+        raise TfreconError(f"{len(spoiled)} weights became NaN or infinite ({spoiled[0]} is the first); training was stopped "
+                           f"and the last good state kept. {_ADVICE}")
+
+
 def _metric_variables(model: Any) -> list[Any]:
     """The sums and counts behind an epoch's means, which Keras does not save with the weights."""
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
 class StopCleanly(keras.callbacks.Callback):
-    """On Ctrl-C: finish the step, save the state, raise `Interrupted`. On a second Ctrl-C: stop at once.
+    """On Ctrl-C: finish the step, save the state, raise `Interrupted`. On a second Ctrl-C: stop at once. Without either: save
+    the state whenever the last one has grown old.
 
     Args:
         checkpoint: saves the state.
@@ -172,10 +204,12 @@ class StopCleanly(keras.callbacks.Callback):
         print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        last = batch + 1 == self.params["steps"]  # then the epoch is validated first and stops in on_epoch_end
-        if self._due() and not last:
+        due = self._due()
+        save = due or self.agree(self.checkpoint.is_old)
+        if save and batch + 1 < self.params["steps"]:  # after the last step the epoch is validated first, and saved then
             state = self.checkpoint.save(self.checkpoint.epoch, self.checkpoint.first_batch + batch + 1)
-            self._stop(f"the state is in {state}")
+            if due:
+                self._stop(f"the state is in {state}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._due():  # in the last step or in validation: this epoch's state is saved
@@ -192,7 +226,8 @@ class StopCleanly(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends the run with an error that names the step when a loss is no longer finite.
+    """Ends the run with an error that names the step when a loss is no longer finite, and before anything of an epoch is
+    written after which a weight is not.
 
     Args:
         first_batch: steps of the first epoch that were taken before this part of the run.
@@ -210,9 +245,11 @@ class StopOnNaN(keras.callbacks.Callback):
         if bad:
             raise TfreconError(
                 f"{', '.join(bad)} became NaN or infinite at step {self._before + batch + 1} of the epoch; training was "
-                "stopped and the last epoch's state kept. Lower the learning rate, or check the data with `tfrecon inspect "
-                "--deep`."
+                f"stopped and the last good state kept. {_ADVICE}"
             )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        check_finite(self.model)
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from ..files import write_whole
+
 
 class SaveEveryEpoch(keras.callbacks.Callback):
     """Save both networks after every epoch under the names the original DeblurGAN gives them, and its `log.txt`.
@@ -38,8 +40,11 @@ class SaveEveryEpoch(keras.callbacks.Callback):
         dated = self.folder / "weights" / f"{month}{day}"
         self.save(self.model.generator, dated / f"generator_{epoch}_{int(logs['g_loss'])}.h5")
         self.save(self.model.discriminator, dated / f"discriminator_{epoch}.h5")
-        with open(self.folder / "log.txt", "a") as log:
-            log.write(f"{epoch} - {logs['d_loss']} - {logs['g_loss']}\n")
+        path = self.folder / "log.txt"
+        # Anew and without this epoch: a run that was killed after its line was written repeats the epoch.
+        lines = path.read_text().splitlines(keepends=True)[:epoch] if path.exists() else []
+        line = f"{epoch} - {logs['d_loss']} - {logs['g_loss']}\n"
+        write_whole(path, "".join([*lines, line]).encode())
 
 
 class GeneratorFirst(keras.callbacks.Callback):

@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, TfreconError, WeightsError, shown
-from ..files import replace_when_complete, with_version, without_version
+from ..files import InMemory, with_version, without_version
 from ..hdf5 import ALWAYS_ALLOWED_BYTES, check_tree, guard, open_hdf5
 from .attributes import check_plain, read_label
 from .report import LoadReport, check_array, saved_variables, unchanged_on_error
@@ -48,13 +48,12 @@ def save_weights(model: Any, path: Any, card: dict[str, Any] | None = None) -> P
     path = Path(path)
     if not path.name.endswith(".weights.h5"):
         raise WeightsError(f"A weight file must end in .weights.h5, received {path.name}.")
-    size = sum(v.numpy().nbytes for v in model.weights)
-    with replace_when_complete(path, size, suffix=".part.weights.h5") as part:  # Keras insists on its ending
-        model.save_weights(str(part))
-        if card is not None:
-            with h5py.File(part, "r+") as file:
-                file.attrs[CARD_ATTRIBUTE] = json.dumps(with_version({_CONTENT: _content(file), **card}))
-    return path
+    content = InMemory()
+    model.save_weights(content)
+    if card is not None:
+        with h5py.File(content, "r+") as file:
+            file.attrs[CARD_ATTRIBUTE] = json.dumps(with_version({_CONTENT: _content(file), **card}))
+    return content.write_to(path)
 
 
 def card_in(path: Any, archive: bool) -> dict[str, Any]:
@@ -170,11 +169,10 @@ def _check_count(path: Any, file: h5py.File, model: Any) -> None:
 
 def _count_saved(model: Any) -> int:
     """Arrays a file of this model holds; not len(model.weights), as wrapped layers are saved twice."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ARCHIVE_MEMBER
-        model.save_weights(str(path))
-        with h5py.File(path) as file:
-            return len(keras_arrays(file))
+    content = InMemory()
+    model.save_weights(content)
+    with h5py.File(content) as file:
+        return len(keras_arrays(file))
 
 
 def keras_arrays(file: h5py.File) -> list[str]:

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 
 from ..errors import WeightsError
-from ..files import replace_when_complete
+from ..files import hdf5_when_complete
 from .legacy_files import OUTSIDE
-from .report import is_seed, saved_variables
+from .report import is_seed
 from .tree import layers_with_weights, owners
 
 # Keras leaves room below HDF5's 64 KiB for one attribute and goes on in a next one.
@@ -35,8 +35,7 @@ def save_legacy_weights(model: Any, path: Any) -> Path:
 
     path = Path(path)
     names = {id(layer): _written_names(layer) for layer in layers_with_weights(model)}
-    size = sum(v.numpy().nbytes for v in saved_variables(model))
-    with replace_when_complete(path, size) as part, h5py.File(part, "w") as file:
+    with hdf5_when_complete(path) as file:
         file.attrs.update(backend=b"tensorflow", keras_version=keras.__version__.encode())
         _write_names(file, "layer_names", [layer.name for layer in model.layers])
         for layer in model.layers:

@@ -62,6 +62,16 @@ class Task(ABC):
     def facts(self) -> dict[str, Any]:
         """For the card: what the inputs were."""
 
+    def guards(self, *parts: Part) -> list[Any]:
+        """Callbacks that look after data which are read without Python: before every epoch, whether the shards are unchanged."""
+        import keras
+
+        from ...data.shards import ShardIndex, check_unchanged
+
+        shards = [part.index for part in parts if isinstance(part.index, ShardIndex)]
+        return [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs, index=index: check_unchanged(index))
+                for index in shards]
+
     def is_better(self, score: float, other: float) -> bool:
         """Whether the first of two values of `metric` is the better one."""
         return score < other if self.lower_is_better else score > other

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...files import replace_when_complete
+from ...files import write_whole
 from .dicom import DicomFile
 from .extras import load, parsing
 
@@ -39,8 +40,10 @@ def write_derived(path: Path, file: DicomFile, coded: Sequence[np.ndarray], seri
         _identify(pydicom, dataset, series)
         _describe(dataset, software, how)
         _put_pixels(pydicom, dataset, file, b"".join(frame.tobytes() for frame in coded))
-    with replace_when_complete(path, len(dataset.PixelData)) as part, parsing(file.path, "DICOM header"):
-        pydicom.dcmwrite(part, dataset, enforce_file_format=True)
+    content = io.BytesIO()  # or a full disk would pass for a damaged input
+    with parsing(file.path, "DICOM header"):
+        pydicom.dcmwrite(content, dataset, enforce_file_format=True)
+    write_whole(path, content.getbuffer())
 
 
 def _reference(pydicom: Any, dataset: Any) -> None:

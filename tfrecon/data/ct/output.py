@@ -7,6 +7,7 @@ the file's numbers exactly, and padding stays as it was.
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError, UsageError, shown
-from ...files import replace_when_complete
+from ...files import write_whole
 from ..output import is_complete, save_reconstruction
 from .dicom_output import write_derived
 from .dicom_pixels import encode_frame
@@ -167,8 +168,7 @@ def _save_nifti(
         clipped += more
     header = _nifti_header(file.header, software)
     content = b"".join([header, *parts])
-    with replace_when_complete(path, len(content)) as part:
-        part.write_bytes(gzip.compress(content, 6, mtime=0) if file.packed else content)
+    write_whole(path, gzip.compress(content, 6, mtime=0) if file.packed else content)
     return clipped
 
 
@@ -190,6 +190,8 @@ def _save_png(
     limits = tuple(int(n) for n in volume.grey_range)
     numbers, clipped = moved_numbers(reader.stored(volume, 0), output[0], 1.0, limits)
     image = load("PIL.Image", "PNG").fromarray(numbers.astype(np.uint8 if limits[1] < 256 else np.uint16))
-    with replace_when_complete(path, numbers.size * 2) as part, reading(volume.paths[0], "PNG image"):
-        image.save(part, format="PNG")
+    content = io.BytesIO()  # or a full disk would pass for a damaged input
+    with reading(volume.paths[0], "PNG image"):
+        image.save(content, format="PNG")
+    write_whole(path, content.getbuffer())
     return clipped

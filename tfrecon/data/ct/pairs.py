@@ -48,6 +48,7 @@ def blur_pairs(
     samples: Sequence[Sample] | None = None,
     nan: str = "refuse",
     strict: bool = False,
+    lost: set | None = None,
 ) -> Any:
     """Stream slices as (blurred, sharp) pairs.
 
@@ -73,6 +74,9 @@ def blur_pairs(
         samples: (volume number, slice number) to use instead of all slices; one may come several times.
         nan: "refuse" or "air", see `ImageReader`.
         strict: raise for the first unusable file instead of leaving it out.
+        lost: a set that (volume name, slice number) of those are put into whose file vanished or changed meanwhile. Each is
+            read once more, then another slice of its size takes its place; more than 5 % of them, or one with `strict`, are
+            a DataError.
 
     Returns:
         `tf.data.Dataset` of float32 pairs (N, patch, patch, channels) in [-1, 1], or of whole slices, those of different
@@ -89,7 +93,7 @@ def blur_pairs(
     chosen = [(int(v), int(i)) for v, i in (all_samples(index) if samples is None else samples)]
     flip = flip and patch is not None
     stream = BlurStream(index, chosen, windows, ImageReader(nan), blurring or Blurring(), patch, flip, shuffle, seed,
-                        clock or EpochClock())
+                        clock or EpochClock(), strict, lost)
     check_slices_fit(index.volumes, _BYTES_PER_PIXEL)
     return _pipeline(stream, batch_size, channels, stretch, drop_remainder, metadata)
 
@@ -162,8 +166,7 @@ def _mirrored(image: Any, flip: Any) -> Any:
 
 def _sizes(stream: BlurStream) -> Counter:
     """How many slices of each size one pass yields."""
-    volumes = stream.index.volumes
-    return Counter(stream.patch or (volumes[number].height, volumes[number].width) for number, _ in stream.samples)
+    return Counter(stream.size(number) for number, _ in stream.samples)
 
 
 def _check_arguments(batch_size: Any, patch: Any, channels: Any, seed: Any) -> None:

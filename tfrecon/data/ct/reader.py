@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, NonFiniteError, UsageError, shown
+from ...errors import DataError, NonFiniteError, UnreadableError, UsageError, shown
 from ..index import file_stamp
+from ..lost import SecondTry
 from .arrays import read_array
 from .dicom_pixels import read_frame
 from .nifti import read_stored, unpack_nifti
@@ -54,6 +55,7 @@ class ImageReader(AbstractContextManager):
         self._unpacked: OrderedDict[tuple, bytes] = OrderedDict()
         # tf.data calls from several threads, and two must not unpack the same volume.
         self._lock = threading.RLock()
+        self._second_try = SecondTry()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -75,14 +77,12 @@ class ImageReader(AbstractContextManager):
         """Slice `i` with everything that is needed to write it back.
 
         Raises:
-            UsageError: no such slice. NonFiniteError: NaN or infinity in it. DataError: it cannot be read, or the file
-            changed since it was indexed.
+            UsageError: no such slice. NonFiniteError: NaN or infinity in it. UnreadableError: the file vanished or changed
+            since it was indexed, at a second look too. DataError: it cannot be read.
         """
         if not 0 <= i < volume.slices:
             raise UsageError(f"slice must be 0 to {volume.slices - 1} for {shown(volume.name)}, received {i}")
-        self._check_unchanged(volume, i)
-        frame = read_frame(*volume.source[i]) if volume.format == "dicom" else None
-        numbers = frame.numbers if frame else self._numbers(volume, i)
+        frame, numbers = self._second_try(volume.path(i), lambda: self._read_once(volume, i))
         slope, intercept = volume.rescale[i]
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
             values = (numbers.astype(np.float64) * slope + intercept).astype(np.float32)
@@ -91,6 +91,15 @@ class ImageReader(AbstractContextManager):
         if volume.kind == "hu":
             padding |= ~(values > PADDING_BELOW)
         return StoredSlice(numbers, padding, np.where(padding, np.float32(volume.air), values), frame)
+
+    def _read_once(self, volume: ImageVolume, i: int) -> tuple[Any, np.ndarray]:
+        """The DICOM frame, if it is one, and the numbers."""
+        _check_unchanged(volume, i)
+        try:
+            frame = read_frame(*volume.source[i]) if volume.format == "dicom" else None
+            return frame, frame.numbers if frame else self._numbers(volume, i)
+        finally:  # bytes of a file that was written to meanwhile may be anything
+            _check_unchanged(volume, i)
 
     def _numbers(self, volume: ImageVolume, i: int) -> np.ndarray:
         if volume.format == "png":
@@ -111,12 +120,6 @@ class ImageReader(AbstractContextManager):
                 self._unpacked.popitem(last=False)
             return self._unpacked[key]
 
-    def _check_unchanged(self, volume: ImageVolume, i: int) -> None:
-        stamps = volume.stamps
-        if stamps and file_stamp(volume.path(i)) != stamps[i if len(stamps) > 1 else 0]:
-            raise DataError(f"{shown(volume.path(i))}: changed since it was indexed (its size or modification time "
-                            "differs); index the folder again")
-
     def _finite(self, values: np.ndarray, volume: ImageVolume, i: int) -> np.ndarray:
         finite = np.isfinite(values)
         bad = values.size - int(finite.sum())
@@ -126,3 +129,16 @@ class ImageReader(AbstractContextManager):
         if bad:
             self.replaced[volume.name, i] = bad
         return finite
+
+
+def _check_unchanged(volume: ImageVolume, i: int) -> None:
+    stamps = volume.stamps
+    if not stamps:
+        return
+    try:
+        stamp = file_stamp(volume.path(i))
+    except DataError as error:
+        raise UnreadableError(str(error)) from error
+    if stamp != stamps[i if len(stamps) > 1 else 0]:
+        raise UnreadableError(f"{shown(volume.path(i))}: changed since it was indexed (its size or modification time "
+                              "differs); index the folder again")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import DataError, UsageError, shown
+from ..lost import LostSlices
 from ..splits import Sample
 from ..stream import EpochClock, epoch_order
 from .blurring import Blurring
@@ -21,6 +22,7 @@ class BlurStream:
 
     Attributes:
         windows: of every volume of the index. patch: side of the random crop, None for whole slices.
+        strict, lost: see `blur_pairs`.
     """
 
     index: ImageIndex
@@ -33,6 +35,8 @@ class BlurStream:
     shuffle: bool
     seed: int
     clock: EpochClock
+    strict: bool
+    lost: set | None
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -42,6 +46,13 @@ class BlurStream:
                 raise UsageError(f"There is no slice {i} of a volume {number}; expected (volume number, slice number) of "
                                  f"the {len(self.index.volumes)} volumes of the index.")
             self._check_patch(self.index.volumes[number])
+        self._there = LostSlices(self.samples, self.size, self.strict, self.lost,
+                                 lambda number: self.index.volumes[number].name)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """(height, width) of the images a volume gives."""
+        volume = self.index.volumes[number]
+        return (self.patch, self.patch) if self.patch else (volume.height, volume.width)
 
     def _check_patch(self, volume: ImageVolume) -> None:
         if self.patch is not None and self.patch > min(volume.height, volume.width):
@@ -63,6 +74,11 @@ class BlurStream:
             and levels float32 (air, centre, half width of the window).
         """
         number, i, epoch, place = (int(n) for n in visit)
+        return self._there(number, i, lambda number, i: self._element(number, i, epoch, place))
+
+    def _element(
+        self, number: int, i: int, epoch: int, place: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         volume, window = self.index.volumes[number], self.windows[number]
         values = self.reader.slice(volume, i)
         kernel = self.blurring.draw(volume.name, (self.seed, epoch, place, number, i))

@@ -14,6 +14,7 @@ from ...physics import ifft2c, rss
 from ..batching import batched, check_batch_size, check_nan, elements
 from ..checks import MEASURED, sampled_fraction
 from ..index import Index, Volume, index_volumes
+from ..lost import LostSlices
 from ..masking import Masking
 from ..memory import check_volumes_fit
 from ..slices import SliceReader
@@ -48,6 +49,7 @@ def multicoil_pairs(
     shift: bool = False,
     nan: str = "skip",
     strict: bool = False,
+    lost: set | None = None,
 ) -> Any:
     """Stream slices as ({"kspace", "sens_maps", "mask"}, image).
 
@@ -62,7 +64,7 @@ def multicoil_pairs(
         stdev: standard deviation of complex noise added to the measured samples, in the units of the scaled k-space (what
             `DeepBasisPursuit` calls by the same name); fresh in every epoch, from `seed`.
         scaling: "zero_filled_max" divides k-space and image by the largest magnitude of the zero-filled image; "none".
-        shuffle, seed, clock, drop_remainder, samples, kspace_key, complex_axis, shift, nan, strict: as in `masked_pairs`.
+        shuffle, seed, clock, drop_remainder, samples, kspace_key, complex_axis, shift, nan, strict, lost: as in `masked_pairs`.
         metadata: yield a third element, a dict of (N,) float32: `scale`, and `data_range`: the largest value of the volume's
             root sum of squares divided by it.
 
@@ -86,7 +88,7 @@ def multicoil_pairs(
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     chosen = list(all_samples(index) if samples is None else samples)
     stream = _Stream(index, chosen, reader, masking, CoilMapSource(coil_maps, reader), scaling, stdev, shuffle, seed,
-                     clock or EpochClock(), nan, target != "none", metadata)
+                     clock or EpochClock(), nan, target != "none", metadata, strict, lost)
     stream.check_volumes()
     return _pipeline(stream, batch_size, drop_remainder)
 
@@ -97,6 +99,7 @@ class _Stream:
     def __init__(
         self, index: Index, samples: list[Sample], reader: SliceReader, masking: Masking, maps: CoilMapSource, scaling: str,
         stdev: float, shuffle: bool, seed: int, clock: EpochClock, nan: str, images: bool, metadata: bool,
+        strict: bool, lost: set | None,
     ):
         if not samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
@@ -104,6 +107,7 @@ class _Stream:
         self.scaling, self.stdev, self.shuffle, self.seed = scaling, stdev, shuffle, seed
         self.clock, self.images, self.metadata = clock, images, metadata
         self._finite, self._maxima = FiniteSlices(nan), {}
+        self._there = LostSlices(samples, self.size, strict, lost, lambda number: index.volumes[number].name)
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order."""
@@ -112,6 +116,9 @@ class _Stream:
     def element(self, visit: np.ndarray) -> tuple:
         """kspace, maps, mask, image, scale, data range."""
         number, i, epoch = (int(n) for n in visit)
+        return self._there(number, i, lambda number, i: self._element(number, i, epoch))
+
+    def _element(self, number: int, i: int, epoch: int) -> tuple:
         volume = self.index.volumes[number]
         position = (self.seed, epoch, number, i)
         kspace, maps, mask = self._finite(volume, i, lambda volume, j: self._measured(volume, j, position))

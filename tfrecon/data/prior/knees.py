@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ...errors import DataError, UsageError, shown
-from ...files import replace_when_complete
+from ...files import hdf5_when_complete
 from ...hdf5 import get_dataset, guard, open_hdf5
 from ...physics import fft2c
 
@@ -90,7 +89,7 @@ def prepare_knees(
         _check_layout(arrays, wanted, source)
         slices = [_prepared(arrays, i, bits, scale, transpose) for i in wanted]
     out = Path(out)
-    with replace_when_complete(out) as part, h5py.File(part, "w") as file:
+    with hdf5_when_complete(out) as file:
         for key in slices[0]:
             file[key] = np.stack([one[key] for one in slices])
         file["kspace"] = file["ksp"]  # a hard link: no second copy

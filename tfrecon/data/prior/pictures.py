@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import DataError, UsageError, shown
 from ...transforms import center_crop
 from ..batching import batched, check_batch_size, check_nan, elements
+from ..lost import LostSlices
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
 from ..stream import EpochClock, FiniteSlices, visits_of
@@ -53,6 +54,7 @@ def picture_batches(
     samples: Sequence[Sample] | None = None,
     nan: str = "skip",
     strict: bool = False,
+    lost: set | None = None,
 ) -> Any:
     """Stream slices as pictures, without pairs.
 
@@ -63,7 +65,7 @@ def picture_batches(
             what `prepare_knees` wrote.
         size: (h, w) of the pictures.
         shuffle: a new order every epoch, from `seed`; the seed's loader keeps one order.
-        seed, clock, drop_remainder, samples, nan, strict: as in `superres_pairs`.
+        seed, clock, drop_remainder, samples, nan, strict, lost: as in `superres_pairs`.
 
     Returns:
         `tf.data.Dataset` of float32 (N, h, w, 1), whole numbers in 0..255, cardinality known from headers.
@@ -78,7 +80,7 @@ def picture_batches(
     index = path if isinstance(path, MagnitudeIndex) else index_magnitudes(path, target, strict)
     chosen = [(int(v), int(i)) for v, i in (all_samples(index) if samples is None else samples)]
     stream = _Stream(index, chosen, _whole(size), SliceReader(nan="zero" if nan == "zero" else "refuse"), nan,
-                     seed if shuffle else None, clock or EpochClock())
+                     seed if shuffle else None, clock or EpochClock(), strict, lost)
     stream.check_volumes()
     spec = tf.TensorSpec((*stream.size, 1), tf.float32)
     pictures = elements(stream, (spec,)).map(lambda picture: picture)  # out of their tuples of one
@@ -89,11 +91,12 @@ class _Stream:
     """What `batching.elements` reads."""
 
     def __init__(self, index: MagnitudeIndex, samples: list[Sample], size: tuple[int, int], reader: SliceReader, nan: str,
-                 seed: int | None, clock: EpochClock):
+                 seed: int | None, clock: EpochClock, strict: bool, lost: set | None):
         if not samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
         self.index, self.samples, self.size, self.reader, self.seed, self.clock = index, samples, size, reader, seed, clock
         self._finite = FiniteSlices(nan)
+        self._there = LostSlices(samples, lambda number: size, strict, lost, lambda number: index.volumes[number].name)
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order."""
@@ -102,7 +105,7 @@ class _Stream:
     def element(self, visit: np.ndarray) -> tuple[np.ndarray]:
         """One picture (h, w, 1)."""
         number, i, _ = (int(n) for n in visit)
-        return (self._picture(self.index.volumes[number], i),)
+        return (self._there(number, i, lambda number, i: self._picture(self.index.volumes[number], i)),)
 
     def check_volumes(self) -> None:
         """DataError for volumes of slices smaller than the pictures; and one slice is read now, where errors are plain."""

@@ -5,10 +5,10 @@ k-space. A folder holds `slices-00000-of-00008.tfrecord` and so on and, written 
 imports TensorFlow and is imported where the data are streamed.
 """
 
-from .index import Shard, ShardIndex, check_decided, read_shards, shard_folder, verify_shards
+from .index import Shard, ShardIndex, check_decided, check_unchanged, read_shards, shard_folder, verify_shards
 from .kind import ShardKind, Surveyed
 from .manifest import Layout
 from .writing import write_all
 
-__all__ = ["Layout", "Shard", "ShardIndex", "ShardKind", "Surveyed", "check_decided", "read_shards",
-           "shard_folder", "verify_shards", "write_all"]
+__all__ = ["Layout", "Shard", "ShardIndex", "ShardKind", "Surveyed", "check_decided", "check_unchanged",
+           "read_shards", "shard_folder", "verify_shards", "write_all"]

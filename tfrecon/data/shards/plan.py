@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UnreadableError, UsageError
 from ..find import Skipped, reasons, skip
+from ..lost import too_many
 from .kind import ShardKind, Surveyed
 from .manifest import LARGEST_COUNT
 
@@ -15,12 +16,13 @@ _SHARD_BYTES = 2**27
 
 def survey_all(kind: ShardKind, volumes: Sequence[Any], strict: bool) -> tuple[list[Surveyed], list[Skipped]]:
     """Read every slice: the volumes that can be used, at least one, and the others with their reasons."""
-    surveyed, skipped = [], []
+    surveyed, skipped, lost = [], [], 0
     for volume in volumes:
         try:
             surveyed.append(kind.survey(volume))
         except DataError as error:
-            if strict:
+            lost += isinstance(error, UnreadableError)
+            if strict or too_many(lost, len(volumes)):
                 raise
             skipped.append(skip(volume.name, volume.path, error))
     if not surveyed:

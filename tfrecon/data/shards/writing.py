@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError, shown
+from ...errors import DataError, UnreadableError, UsageError, shown
 from ...files import replace_when_complete, sha256_of, write_json
-from ..find import Skipped
+from ..find import Skipped, skip
+from ..lost import too_many
 from ..output import check_folder
 from .kind import ShardKind, Surveyed
 from .manifest import MANIFEST, SHARD_NAME, shard_name
@@ -60,19 +61,53 @@ def write_all(
     check_count(shards, volumes)
     progress(f"reading {sum(v.slices for v in volumes)} slices of {len(volumes)} volumes, to find what cannot be used")
     surveyed, skipped = survey_all(kind, volumes, strict)
-    places = places_of(surveyed, shards)
-    _remove_former(out)
-    rows, left = [], sum(item.bytes for item in surveyed)
-    for number in range(count := max(places) + 1):
-        chosen = [(k, item) for k, item in enumerate(surveyed) if places[k] == number]
-        rows.append(_write_shard(out / shard_name(number, count), kind, chosen, left))
-        left -= sum(item.bytes for _, item in chosen)
-        progress(f"[{number + 1}/{count}] {rows[-1]['name']}: {rows[-1]['slices']} slices, {rows[-1]['bytes']} bytes")
+    lost = 0
+    while True:
+        places = places_of(surveyed, shards)
+        try:
+            rows = _write_shards(kind, out, surveyed, places, progress)
+            break
+        except _Lost as error:
+            lost += 1
+            skipped.append(_without(error, surveyed, strict or too_many(lost, len(volumes))))
+            progress(f"{skipped[-1].name}: {skipped[-1].reason}; begun anew without it")
     stand_ins = _stand_ins([item.volume for item in surveyed])
     described = [_describe(kind, item, place, stand_ins[item.volume.patient]) for item, place in zip(surveyed, places)]
     write_json(out / MANIFEST, {**kind.layout.format, "slices": sum(row["slices"] for row in rows), "shards": rows,
                                 "volumes": described})
     return tuple(skipped)
+
+
+class _Lost(Exception):
+    """A volume can no longer be read, of which a shard may hold some slices by now."""
+
+    def __init__(self, item: Surveyed):
+        super().__init__()
+        self.item = item
+
+
+def _without(lost: _Lost, surveyed: list[Surveyed], stop: bool) -> Skipped:
+    """Take the volume out of those to be written, or stop, as without any."""
+    volume, error = lost.item.volume, lost.__cause__
+    surveyed.remove(lost.item)
+    if stop or not surveyed:
+        raise DataError(f"{error}. Bring the files back and convert again with --overwrite") from error
+    return skip(volume.name, volume.path, DataError(str(error)))
+
+
+def _write_shards(
+    kind: ShardKind, out: Path, surveyed: list[Surveyed], places: list[int], progress: Callable[[str], Any]
+) -> list[dict[str, Any]]:
+    """Write every shard; the rows of the manifest."""
+    _remove_former(out)
+    rows: list[dict[str, Any]] = []
+    left = sum(item.bytes for item in surveyed)
+    for number in range(count := max(places) + 1):
+        chosen = [(k, item) for k, item in enumerate(surveyed) if places[k] == number]
+        rows.append(_write_shard(out / shard_name(number, count), kind, chosen, left))
+        left -= sum(item.bytes for _, item in chosen)
+        progress(f"[{number + 1}/{count}] {rows[-1]['name']}: {rows[-1]['slices']} slices, {rows[-1]['bytes']} bytes")
+    return rows
 
 
 def _stand_ins(volumes: Sequence[Any]) -> dict[str, str]:
@@ -105,8 +140,11 @@ def _write_shard(path: Path, kind: ShardKind, chosen: list[tuple[int, Surveyed]]
         try:
             with tf.io.TFRecordWriter(os.fspath(part)) as writer:
                 for number, item in chosen:
-                    for i in range(item.volume.slices):
-                        writer.write(_record(kind, number, i, item))
+                    try:
+                        for i in range(item.volume.slices):
+                            writer.write(_record(kind, number, i, item))
+                    except UnreadableError as error:
+                        raise _Lost(item) from error
         except tf.errors.OpError as error:
             raise OSError(error.message) from error
         size, sha256 = part.stat().st_size, sha256_of(part)

@@ -45,6 +45,7 @@ def superres_pairs(
     samples: Sequence[Sample] | None = None,
     nan: str = "skip",
     strict: bool = False,
+    lost: set | None = None,
 ) -> Any:
     """Stream slices as (a quarter of the size, full size) pairs, the small one by `transforms.reduce_by_four`.
 
@@ -70,6 +71,9 @@ def superres_pairs(
         nan: "skip" takes the nearest finite slice of the volume in place of one with NaN or infinity; "refuse" raises;
             "zero" sets them to 0.
         strict: raise for the first unusable file instead of leaving it out.
+        lost: a set that (volume name, slice number) of those are put into whose file vanished or changed meanwhile. Each is
+            read once more, then another slice of its size takes its place; more than 5 % of them, or one with `strict`, are
+            a DataError (not of shards).
 
     Returns:
         `tf.data.Dataset` of float32 pairs (N, h / 4, w / 4, 1) and (N, h, w, 1) of about [0, 255], cardinality known from
@@ -88,7 +92,7 @@ def superres_pairs(
     sizes = [image_size(volume, size, patch) for volume in index.volumes]
     reader = SliceReader(nan="zero" if nan == "zero" else "refuse")
     stream = SuperresStream(index, chosen, sizes, patch, reader, value_range, int(batch_size), drop_remainder, shuffle,
-                            int(seed), clock or EpochClock(), metadata, nan)
+                            int(seed), clock or EpochClock(), metadata, nan, strict, lost)
     if isinstance(index, ShardIndex):
         _check_nan_of_shards(nan)
         return _from_shards(stream)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import DataError, NonFiniteError, UsageError, shown
 from ...transforms import crop_or_pad
+from ..lost import LostSlices
 from ..slices import SliceReader
 from ..splits import Sample
 from ..stream import EpochClock, FiniteSlices, epoch_order
@@ -24,7 +25,7 @@ class SuperresStream:
 
     Attributes:
         sizes: (height, width) every volume's slices are cropped or padded to. patch: side of the random crop, or None.
-        value_range: see `superres_pairs`.
+        value_range, strict, lost: see `superres_pairs`.
     """
 
     index: MagnitudeIndex
@@ -40,11 +41,15 @@ class SuperresStream:
     clock: EpochClock
     metadata: bool
     nan: str
+    strict: bool
+    lost: set | None
 
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
         self._trusted: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
+        self._there = LostSlices(self.samples, self.size, self.strict, self.lost,
+                                 lambda number: self.index.volumes[number].name)
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
         for number, i in self.samples:
@@ -84,11 +89,16 @@ class SuperresStream:
         images = np.empty((len(visits), *self.size(visits[0][0])), np.float32)
         facts = np.empty((len(visits), 3), np.float32)
         for image, fact, (number, i, epoch, place) in zip(images, facts, visits):
-            values = self._slice(number, i)
-            scale = self._scale(number, values)
-            image[...] = scale.to_network(self._cut(values, number, (self.seed, epoch, place, number, i)))
-            fact[:] = scale.scale, scale.offset, self._maximum(number) / scale.scale if self.metadata else 0.0
+            image[...], fact[:] = self._there(
+                number, i, lambda number, i, epoch=epoch, place=place: self._one(number, i, epoch, place))
         return images, facts
+
+    def _one(self, number: int, i: int, epoch: int, place: int) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """An image of a batch with its scale, offset and data range."""
+        values = self._slice(number, i)
+        scale = self._scale(number, values)
+        image = scale.to_network(self._cut(values, number, (self.seed, epoch, place, number, i)))
+        return image, (scale.scale, scale.offset, self._maximum(number) / scale.scale if self.metadata else 0.0)
 
     def _slice(self, number: int, i: int) -> np.ndarray:
         return self._finite(self.index.volumes[number], i, self.reader.target)

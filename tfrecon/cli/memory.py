@@ -1,0 +1,68 @@
+"""Memory as the commands watch it: the system would end a process without a word, and a device says it in 200 lines."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# Bytes that must stay free, and seconds between two looks: what a process takes at once is seldom more.
+RESERVE, _EVERY = 2**28, 0.2
+_UNUSABLE = 5
+
+
+@contextmanager
+def watched(argv: Sequence[str]) -> Iterator[None]:
+    """End this process with one line when the memory is nearly used up. What was written stays: a state, whole results.
+
+    A thread, because a step or a volume that is too large does not come back to ask; for programs alone, never for a notebook.
+    """
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(over, " ".join(argv[:1])), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(over: threading.Event, command: str) -> None:
+    while not over.wait(_EVERY):
+        left = _left()
+        if left is not None and left < RESERVE:
+            print(f"tfrecon {command}: stopped before the memory is full: {left / 2**20:.0f} MiB are left. Close other programs, "
+                  "or take a smaller --batch-size or --crop; --resume goes on with a run", file=sys.stderr, flush=True)
+            os._exit(_UNUSABLE)
+
+
+def _left() -> int | None:
+    """Free memory, with the swap where there is some: the system does not end anybody as long as it lasts."""
+    from ..data.memory import free_memory
+
+    free, swap = free_memory(), 0
+    with suppress(OSError, StopIteration, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        swap = int(next(line for line in lines if line.startswith("SwapFree")).split()[1]) * 1024
+    return None if free is None else free + swap
+
+
+def advice(arguments: argparse.Namespace) -> str:
+    """What to try where the memory of the machine or the device was not enough."""
+    size = getattr(arguments, "batch_size", None) or _usual_batch(arguments)
+    if size is None:
+        return "take a smaller --batch-size or --crop"
+    batch = f"--batch-size {max(1, size // 4)} instead of {size}, or " if size > 1 else ""
+    return f"take {batch}a smaller --crop"
+
+
+def _usual_batch(arguments: argparse.Namespace) -> int | None:
+    """The batch size of a training command that was given none."""
+    if arguments.command != "train":
+        return None
+    from ..zoo import record_of
+
+    record = record_of(arguments.model)
+    return record.batch_sizes.get(arguments.preset, record.batch_size)
