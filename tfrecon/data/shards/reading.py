@@ -50,11 +50,11 @@ class RecordReader(ABC):
         volume, i = found["volume"], found["slice"]
         known = (volume >= 0) & (volume < len(self._slices))
         with required(known, "a record of volume {}, which the manifest does not know", volume):
-            count = tf.gather(self._slices, volume)
+            count, stored = tf.gather(self._slices, volume), tf.gather(self._stored, volume)
         with required((i >= 0) & (i < count), "a record of slice {}, which volume {} does not have", i, volume):
             place = tf.gather(self._starts, volume) + i
         shape = tf.stack([found["height"], found["width"]])
-        with required(tf.reduce_all(shape == tf.gather(self._stored, volume)), _OTHER_SIZE, i, volume):
+        with required(tf.reduce_all(shape == stored), _OTHER_SIZE, i, volume):
             return {**found, "place": tf.identity(place)}
 
     def array(self, record: dict[str, Any], name: str, kind: Any, shape: Any) -> Any:
