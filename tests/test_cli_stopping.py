@@ -112,7 +112,7 @@ def test_row_58_no_memory_in_a_step_is_one_line(capsys, monkeypatch, data, tmp_p
 
 
 @pytest.mark.slow
-def test_row_89_training_goes_on_without_a_file_and_says_so(capsys, monkeypatch, tmp_path):
+def test_row_89_training_goes_on_without_a_file_and_says_so(capsys, caplog, monkeypatch, tmp_path):
     from tfrecon.training.callbacks import SetClock
 
     data = tmp_path / "data"
@@ -128,7 +128,7 @@ def test_row_89_training_goes_on_without_a_file_and_says_so(capsys, monkeypatch,
 
     monkeypatch.setattr(SetClock, "on_epoch_begin", lose)
     done = call(capsys, *training(data, tmp_path / "out", "--epochs", 2, "--validation-fraction", 0.1))
-    assert done.code == 3 and "00.h5: does not exist" in done.err
+    assert done.code == 3 and "00.h5: does not exist" in caplog.text
     assert "2 slices could not be read any more and were replaced by others" in done.err
     assert "best val_ssim" in done.out
 
