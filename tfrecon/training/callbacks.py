@@ -103,7 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
         path = self.folder / f"state-{epoch:05d}-{batch:07d}.weights.h5"
         if hasattr(self.model, "average_statistics"):
             self.model.average_statistics()
-        check_finite(self.model)
+        check_finite(self.model, f"by step {batch} of epoch {epoch + 1}" if batch else f"in epoch {epoch}")
         content = InMemory()
         self.model.save_weights(content)
         with h5py.File(content, "r+") as file:
@@ -155,15 +155,15 @@ def _former_epochs(path: Path) -> list[dict[str, float]]:
     return epochs
 
 
-def check_finite(model: Any) -> None:
-    """TfreconError for a network with a weight that is NaN or infinite.
+def check_finite(model: Any, when: str) -> None:
+    """TfreconError for a network with a weight that is NaN or infinite; `when` says since when.
 
     No loss need tell of it: a rectifier makes 0 of NaN, and what the last step of an epoch spoils shows in the next one.
     """
     spoiled = [w.path for w in model.weights if not np.isfinite(w.numpy()).all()]
     if spoiled:
-        raise TfreconError(f"{len(spoiled)} weights became NaN or infinite ({spoiled[0]} is the first); training was stopped "
-                           f"and the last good state kept. {_ADVICE}")
+        raise TfreconError(f"{len(spoiled)} weights became NaN or infinite {when} ({spoiled[0]} is the first); training "
+                           f"was stopped and the last good state kept. {_ADVICE}")
 
 
 def _metric_variables(model: Any) -> list[Any]:
@@ -249,7 +249,7 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        check_finite(self.model)
+        check_finite(self.model, f"in epoch {epoch + 1}")
 
 
 class KeepBest(keras.callbacks.Callback):
