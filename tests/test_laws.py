@@ -14,15 +14,15 @@ ROOT = Path(tfrecon.__file__).parent
 # A room may import from these and, the column being transitive, from what these may import; `files`, `errors`, `hdf5`
 # and `transforms` are open to every room but models.
 LAW = {
-    "errors": set(), "files": {"errors"}, "transforms": {"errors"}, "hdf5": {"errors"},
+    "errors": set(), "machine": set(), "files": {"errors"}, "transforms": {"errors"}, "hdf5": {"errors"},
     "downloads": {"errors", "files", "hdf5"},
     "losses": {"errors", "hdf5", "transforms", "downloads"}, "metrics": {"errors", "transforms"},
     "physics": {"errors", "transforms"}, "layers": {"physics", "transforms", "errors"},
     "models": {"layers", "physics", "transforms", "errors"},
-    "data": {"errors", "files", "hdf5", "physics", "transforms", "downloads"},
+    "data": {"errors", "files", "hdf5", "machine", "physics", "transforms", "downloads"},
     "weights": {"errors", "files", "hdf5", "downloads"},
     "training": {"models", "losses", "metrics", "layers", "hdf5", "errors", "files"},
-    "reconstruction": {"data", "physics", "transforms", "metrics", "hdf5", "errors"},
+    "reconstruction": {"data", "physics", "transforms", "metrics", "hdf5", "machine", "errors"},
     "report": {"metrics", "errors", "files"},
     "exporting": {"errors", "files", "hdf5"},
     "zoo": {"models", "losses", "training", "weights", "errors"},

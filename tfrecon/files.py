@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from .errors import DataError, ResourceError, TfreconError, shown
 
 # Of the cards in weight files, run.json and export.json; raised only where an older tfrecon would misread a file. What this
@@ -126,12 +124,14 @@ class InMemory(io.BytesIO):
 
 
 @contextmanager
-def hdf5_when_complete(path: Any) -> Iterator[h5py.File]:
-    """An HDF5 file to fill, in memory; written under its final name afterwards, completely or not at all.
+def hdf5_when_complete(path: Any) -> Iterator[Any]:
+    """An `h5py.File` to fill, in memory; written under its final name afterwards, completely or not at all.
 
     Raises:
         ResourceError: see `replace_when_complete`.
     """
+    import h5py  # a tenth of a second, which `--help` does not need
+
     content = InMemory()
     with h5py.File(content, "w") as file:
         yield file

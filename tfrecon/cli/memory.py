@@ -40,7 +40,7 @@ def _watch(over: threading.Event, command: str) -> None:
 
 def _left() -> int | None:
     """Free memory, with the swap where there is some: the system does not end anybody as long as it lasts."""
-    from ..data.memory import free_memory
+    from ..machine import free_memory
 
     free, swap = free_memory(), 0
     with suppress(OSError, StopIteration, ValueError, IndexError):

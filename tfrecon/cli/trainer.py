@@ -52,7 +52,7 @@ def build_trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
 
 def estimate(trainer: Any, data: Any, epochs: int) -> str:
     """What the run will cost, measured on a step."""
-    from ..data.memory import free_memory
+    from ..machine import free_memory
     from ..training import measure_step
 
     cost, steps = measure_step(trainer, data), int(data.cardinality())

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, shown
+from ..machine import free_memory
 from .index import Volume
 
 # k-space, its masked copy, the transform's input and output, magnitudes: what lives at once for one slice.
 _COPIES = 6
 _COMPLEX64 = 8
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def memory_shortage(volume: Volume, slices_kept: int = 0) -> str:
@@ -52,26 +49,3 @@ def check_slices_fit(volumes: Iterable[Any], bytes_per_pixel: float) -> None:
         raise DataError(f"{shown(largest.name)}: its slices of {largest.height} x {largest.width} need about "
                         f"{needed / 2**30:.3g} GiB of memory and {free / 2**30:.3g} GiB are free; use a machine with more, "
                         "or cut them into smaller ones")
-
-
-def free_memory() -> int | None:
-    """Bytes this process can still take: the machine's or, if less, its container's; None where it cannot be known."""
-    found = []
-    with suppress(OSError, StopIteration, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
-    with suppress(OSError, ValueError):  # "max" is not a number: no limit
-        used = int((_CGROUP / "memory.current").read_text()) - _reclaimable()
-        found.append(max(int((_CGROUP / "memory.max").read_text()) - used, 0))
-    with suppress(OSError, ValueError, AttributeError):
-        if not found:
-            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(found) if found else None
-
-
-def _reclaimable() -> int:
-    """Bytes of cached files that count as used and are given up on demand."""
-    with suppress(OSError, ValueError):
-        lines = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        return int(lines.get("inactive_file", 0))
-    return 0

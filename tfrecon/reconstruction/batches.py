@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..data.lost import too_many
-from ..data.memory import free_memory
 from ..errors import DataError, UnreadableError
+from ..machine import free_memory
 
 _BYTES_PER_SAMPLE = 32  # of a volume that is being prepared: complex numbers, what is made of them, and copies
 

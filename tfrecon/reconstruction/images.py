@@ -15,8 +15,8 @@ import numpy as np
 from ..data import check_folder
 from ..data.ct import Blurring, ImageIndex, ImageReader, ImageVolume, Window, blur_slice, choose_window
 from ..data.ct.output import is_saved, result_files, result_path, save_volume
-from ..data.memory import free_memory
 from ..errors import DataError, UsageError
+from ..machine import free_memory
 from .batches import Batching, Outcome, Work, each_volume, through_model
 from .folder import check_existing, check_no_inputs_inside, check_same_run, check_targets
 from .tiles import Model, apply_padded, apply_tiled

@@ -36,7 +36,7 @@ def findings() -> tuple[dict[str, str], list[Finding]]:
     """(facts by name, what is wrong or worth knowing)."""
     import tensorflow as tf
 
-    from ...data.memory import free_memory
+    from ...machine import free_memory
 
     gpus, tpus = (tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
     free, disk = free_memory(), shutil.disk_usage(os.getcwd()).free

@@ -16,8 +16,8 @@ import numpy as np
 
 from ...errors import DataError, shown
 from ...hdf5 import MAX_COMPRESSION
+from ...machine import free_memory
 from ..index import file_stamp
-from ..memory import free_memory
 from .extras import load, parsing, reading
 from .find import unpacked_head
 from .volumes import ImageVolume, check_sizes
