@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from step_start import Case
+import numpy as np
+from plain_parts import without_norms
+from step_start import Case, flow_start
 
 import tfrecon.losses as losses
 import tfrecon.models as models
@@ -43,3 +45,61 @@ def srrescycgan(case: Case, low_memory: bool = False) -> tuple[list[keras.Model]
     trainer = training.SRResCycGAN(*networks, low_memory=low_memory)
     trainer.compile(losses={"perceptual": perceptual}, jit_compile=case.jit)
     return [*networks, perceptual.features], _stepping(trainer, "g_loss", "d_loss")
+
+
+def deblurgan(case: Case) -> tuple[list[keras.Model], Callable[..., Any]]:
+    """(the networks and the VGG, the step: g_loss, d_loss)."""
+    shape = (case.side, case.side, 3)
+    networks = [models.deblurgan_mri.generator_model(shape, dropout=case.dropout),
+                models.deblurgan_mri.discriminator_model(shape)]
+    perceptual = losses.PerceptualLoss("vgg16", "block3_conv3", weights=None)
+    trainer = training.DeblurGAN(*networks, content=perceptual)
+    trainer.compile(jit_compile=case.jit)
+    return [*networks, perceptual.features], _stepping(trainer, "g_loss", "d_loss")
+
+
+def ct_deblur(case: Case) -> tuple[list[keras.Model], Callable[..., Any]]:
+    """(the networks and the VGG, the step: g_loss, d_loss)."""
+    shape = (None, None, 3)
+    networks = [models.ct_deblur.generator_model(shape, dropout=case.dropout), models.ct_deblur.discriminator_model(shape)]
+    networks = networks if case.norms else [without_norms(model) for model in networks]
+    perceptual = losses.PerceptualLoss(pre_activation=True, weights=None)
+    trainer = training.CTDeblurGAN(*networks, content=perceptual)
+    trainer.compile(jit_compile=case.jit)
+    return [*networks, perceptual.features], _stepping(trainer, "g_loss", "d_loss")
+
+
+def modl(case: Case) -> tuple[list[keras.Model], Callable[..., Any]]:
+    """(the denoiser, the step: its loss)."""
+    denoiser = models.unrolled.resnet_denoiser()
+    trainer = training.UnrolledRecon(models.unrolled.MoDL(denoiser, cg_eps=0.0, centered=False))
+    trainer.compile(jit_compile=case.jit)
+    step = _stepping(trainer, "loss")
+    return [denoiser], lambda *batch: step(dict(zip(("kspace", "sens_maps", "mask"), batch)), batch[3])
+
+
+def flow(case: Case) -> tuple[list, Callable[..., Any]]:
+    """(nothing left to fill, the step: its loss)."""
+    from tfrecon.models.spline_flow import spline_flow_model
+
+    built = spline_flow_model()
+    for steps, last, own in zip(built.steps, built.last_maps, flow_start()):
+        for step, arrays in zip(steps, own[0]):
+            step.actnorm.log_scale.assign(arrays["log_scale"])
+            step.actnorm.shift.assign(arrays["shift"])
+            step.actnorm.initialized.assign(1.0)
+            step.coupling.network.set_weights(arrays["network"])
+            _fill_map(step.linear, arrays)
+        _fill_map(last, own[1])
+    trainer = training.SplineFlowTrainer(built)
+    trainer.compile(jit_compile=case.jit)
+    return [], _stepping(trainer, "loss")
+
+
+def _fill_map(linear: Any, arrays: dict[str, Any]) -> None:
+    size = len(arrays["bias"])
+    linear.lower.assign(arrays["lower"][np.tril_indices(size, -1)])
+    linear.upper.assign(arrays["upper"][np.triu_indices(size, 1)])
+    linear.diagonal.assign(arrays["diagonal"])
+    linear.bias.assign(arrays["bias"])
+    linear.permutation.assign(arrays["order"])

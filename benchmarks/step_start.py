@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,33 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured, besides the system: `dropout` off makes losses comparable; without `norms` it is another network."""
+    """What is measured, besides the system.
+
+    `compared`: the losses are to be: no dropout, and PyTorch takes the random numbers that Keras draws from the seed 0.
+    Without `norms` it is another network.
+    """
 
     side: int
     batch: int
-    dropout: bool = True
+    compared: bool = False
     norms: bool = True
     jit: bool = False
+
+    @property
+    def dropout(self) -> float:
+        """The DeblurGANs' rate."""
+        return 0.0 if self.compared else 0.5
+
+    def uniform(self, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+        """Numbers in [0, 1) for PyTorch, arrays of that shape one after the other."""
+        if not self.compared:
+            while True:
+                yield np.random.default_rng().random(shape, dtype=np.float32)
+        import keras
+
+        seed = keras.random.SeedGenerator(0)
+        while True:
+            yield np.array(keras.random.uniform(shape, seed=seed))
 
 
 def drawn(number: int, shape: tuple[int, ...], about_one: bool = False) -> np.ndarray:
@@ -58,10 +78,43 @@ def fill_torch(modules: Iterable[Any]) -> None:
             number += 1
 
 
-def images(case: Case, *scaled: tuple[int, int, float, float]) -> list[np.ndarray]:
-    """Images (N, H, W, C) of uniform numbers: (side, channels, lowest, highest) for each."""
+def flow_start(levels: int = 4, steps: int = 10, hidden: int = 612, bins: int = 12) -> list[tuple[list[dict], dict]]:
+    """For each level of the flow of the knees, 80x64, the arrays of its steps and of its last map."""
+    found, channels, count = [], 4, 0
+    for _ in range(levels):
+        own = []
+        for last in [False] * steps + [True]:
+            count += 100
+            arrays = {name: 0.5 * drawn(count + i, (channels,)) for i, name in enumerate(("log_scale", "shift", "bias"))}
+            arrays["diagonal"] = 0.54 + 0.5 * drawn(count + 3, (channels,))
+            arrays |= {name: 0.1 * drawn(count + i, (channels, channels)) for i, name in ((4, "lower"), (5, "upper"))}
+            arrays["order"] = np.random.default_rng(count).permutation(channels)
+            half = channels // 2
+            shapes = ((3, 3, half, hidden), (1, 1, hidden, hidden), (3, 3, hidden, half * (3 * bins - 1)))
+            kernels = [shape for kernel in shapes for shape in (kernel, kernel[-1:])]
+            arrays["network"] = [] if last else [drawn(count + 10 + i, shape) for i, shape in enumerate(kernels)]
+            own.append(arrays)
+        found.append((own[:-1], own[-1]))
+        channels *= 2
+    return found
+
+
+def images(case: Case, *scaled: tuple[tuple[int, int], int, float, float]) -> list[np.ndarray]:
+    """Images (N, H, W, C) of uniform numbers: (height and width, channels, lowest, highest) for each."""
     rng = np.random.default_rng(0)
-    return [rng.uniform(low, high, (case.batch, side, side, channels)).astype("float32") for side, channels, low, high in scaled]
+    return [rng.uniform(low, high, (case.batch, *side, channels)).astype("float32") for side, channels, low, high in scaled]
+
+
+def measurement(case: Case, coils: int = 8) -> list[np.ndarray]:
+    """K-space (N, coils, H, W), coil maps, mask (N, H, W) of columns at 4x and image (N, H, W), DC at index 0."""
+    rng = np.random.default_rng(0)
+    shape = (case.batch, coils, case.side, case.side)
+    maps, image = (rng.normal(size=(2, *size)) for size in (shape, (case.batch, *shape[2:])))
+    maps, image = ((real + 1j * imaginary).astype(np.complex64) for real, imaginary in (maps, image))
+    maps /= np.sqrt((np.abs(maps) ** 2).sum(1, keepdims=True))
+    mask = np.broadcast_to(rng.random(case.side) < 0.25, (case.batch, *shape[2:])).astype(np.float32)
+    kspace = np.fft.fft2(maps * image[:, None], norm="ortho") * mask[:, None]
+    return [kspace.astype(np.complex64), maps, mask, image]
 
 
 def peak() -> float:

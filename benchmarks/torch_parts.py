@@ -22,6 +22,17 @@ class Same(nn.Conv2d):
         return super().forward(F.pad(x, pads))
 
 
+class Added(nn.Module):
+    """Layers, then their input added, then perhaps a rectifier."""
+
+    def __init__(self, *layers: nn.Module, last: nn.Module | None = None):
+        super().__init__()
+        self.layers, self.last = nn.Sequential(*layers), last or nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.layers(x) + x)
+
+
 class ChannelsLast(nn.Module):
     """Flattened in the order of channels-last images, so that dense layers behind it have Keras' weights."""
 

@@ -11,7 +11,7 @@ import torch
 from step_start import Case
 from torch import nn
 from torch.nn import functional as F
-from torch_parts import ChannelsLast, Same, vgg
+from torch_parts import Added, ChannelsLast, Same, vgg
 
 _CRITIC = ((1, 4, 2), (2, 3, 1), (2, 4, 2), (4, 3, 1), (4, 4, 2), (8, 3, 1), (8, 4, 2), (8, 3, 1), (8, 4, 2))
 _MEAN_BGR = (103.939, 116.779, 123.68)
@@ -19,17 +19,6 @@ _MEAN_BGR = (103.939, 116.779, 123.68)
 
 def _norm(filters: int) -> nn.Module:
     return nn.InstanceNorm2d(filters, eps=1e-3, affine=True)
-
-
-class Added(nn.Module):
-    """Layers, then their input added, then perhaps a rectifier."""
-
-    def __init__(self, *layers: nn.Module, last: nn.Module | None = None):
-        super().__init__()
-        self.layers, self.last = nn.Sequential(*layers), last or nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.layers(x) + x)
 
 
 class Enlarging(nn.Module):

@@ -4,9 +4,9 @@
 
 "Plain form" is the same step written from the description with Keras' layers and a tape for each network's step
 (`plain_*.py`), "PyTorch" the same, eager (`torch_*.py`). Before anything is timed, all of them take two steps on the same
-weights and batch, dropout off, and must show the same losses. "Norms left out" is another network: the most that a faster
-norm could gain. All have the same allocator settings and waiting threads that do not spin; they take their steps in turns.
-The ratios are medians over the rounds of processor seconds.
+weights and batch, dropout off and with the same random numbers, and must show the same losses. "Norms left out" is another
+network: the most that a faster norm could gain. All have the same allocator settings and waiting threads that do not spin;
+they take their steps in turns. The ratios are medians over the rounds of processor seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
-from step_start import Case, fill_keras, fill_torch, images, peak
+from step_start import Case, fill_keras, fill_torch, images, measurement, peak
 from workers import (
     MALLOC_ENVIRONMENT,
     PASSIVE_WAITING,
@@ -39,20 +39,32 @@ OURS, PLAIN, TORCH = "tfrecon", "plain form", "PyTorch"
 
 
 class System(NamedTuple):
-    """A system at its faithful size: `scaled` are its images for `step_start.images`; sides are shares of the case's."""
+    """A system at its faithful size, or the largest that fits."""
 
     case: Case
-    scaled: tuple[tuple[float, int, float, float], ...]
+    batch: Callable[[Case], list[np.ndarray]]
     tolerances: tuple[float, float] = (1e-3, 2e-2)  # of the first step's losses, and of the second's, behind Adam's signs
-    has_dropout: bool = False
+    random: bool = False  # whether a step draws numbers, so that its losses must be compared apart
     instance_norms: bool = False
     more: tuple[str, ...] = ()  # further variants of ours
 
 
+def _images(channels: int, low: float, high: float, *shares: float, flatness: float = 1.0) -> Callable[[Case], list[np.ndarray]]:
+    """Batches of images whose heights are these shares of the case's side; `flatness` is width / height."""
+    def make(case: Case) -> list[np.ndarray]:
+        sides = [round(share * case.side) for share in shares]
+        return images(case, *(((side, round(flatness * side)), channels, low, high) for side in sides))
+
+    return make
+
+
 SYSTEMS: Mapping[str, System] = {
-    "unet_gan": System(Case(320, 1), ((1.0, 1, 0.0, 1.0),) * 2),
-    "srrescycgan": System(Case(320, 1), ((0.25, 3, 0.0, 255.0), (1.0, 3, 0.0, 255.0)), instance_norms=True,
-                          more=("tfrecon, low_memory",)),
+    "unet_gan": System(Case(320, 1), _images(1, 0.0, 1.0, 1.0, 1.0)),
+    "deblurgan": System(Case(256, 1), _images(3, -1.0, 1.0, 1.0, 1.0), random=True),
+    "ct_deblur": System(Case(256, 1), _images(3, -1.0, 1.0, 1.0, 1.0), random=True, instance_norms=True),
+    "srrescycgan": System(Case(320, 1), _images(3, 0.0, 255.0, 0.25, 1.0), instance_norms=True, more=("tfrecon, low_memory",)),
+    "flow": System(Case(80, 9), _images(1, 0.0, 255.0, 1.0, flatness=0.8), random=True),
+    "modl": System(Case(256, 1), measurement),
 }
 
 
@@ -65,33 +77,39 @@ def main() -> None:
     for name in arguments.systems:
         system = SYSTEMS[name]
         variants = [v for v in _variants(system) if not arguments.only or v in arguments.only]
-        _check_losses(name, system, [v for v in variants if "norms" not in v], arguments)
+        same = [variant for variant in variants if "norms" not in variant]
+        if system.random:
+            _check_losses(name, {variant: _losses_alone(name, variant, arguments) for variant in same})
         workers = [_worker(name, variant, arguments) for variant in variants]
+        if not system.random:
+            _check_losses(name, {worker.name: worker.start["losses"] for worker in workers if worker.name in same})
         in_turns(workers, arguments.rounds)
         peaks = [worker.stop() for worker in workers]
         case = _case(arguments, name)
-        print(f"\n{name}: {case.side}x{case.side}, batch {case.batch}; load average {os.getloadavg()[0]:.1f}\n")
+        print(f"\n{name}: side {case.side}, batch {case.batch}; load average {os.getloadavg()[0]:.1f}\n")
         print(_report(workers, peaks), flush=True)
 
 
 def _variants(system: System) -> list[str]:
     norms = [f"{side}, norms left out" for side in (OURS, PLAIN)] if system.instance_norms else []
     torch = [TORCH] if installed("torch") else []
-    return [OURS, *system.more, f"{OURS}, XLA", PLAIN, f"{PLAIN}, XLA", *torch, *norms]
+    return [OURS, *system.more, f"{OURS}, XLA", PLAIN, *torch, *norms]
 
 
-def _check_losses(name: str, system: System, variants: list[str], arguments: argparse.Namespace) -> None:
-    """All variants show the same losses in two steps; one child at a time, for they need much memory."""
-    found = {}
-    for variant in variants:
-        worker = _worker(name, variant, arguments, "--check")
-        found[variant] = np.array(worker.start["losses"])
-        worker.stop()
-        print(f"{name}, {variant}: losses {found[variant].tolist()}", file=sys.stderr)
-    for variant in variants[1:]:
-        for losses, wanted, tolerance in zip(found[variant], found[variants[0]], system.tolerances):
-            np.testing.assert_allclose(losses, wanted, rtol=tolerance,
-                                       err_msg=f"{name}: {variant} computes something else than {variants[0]}")
+def _losses_alone(name: str, variant: str, arguments: argparse.Namespace) -> list[list[float]]:
+    """The losses without dropout and with the random numbers that all share, from a child that is not measured."""
+    worker = _worker(name, variant, arguments, "--check")
+    worker.stop()
+    return worker.start["losses"]
+
+
+def _check_losses(name: str, found: Mapping[str, list[list[float]]]) -> None:
+    """All variants show the same losses in two steps."""
+    wanted, system = next(iter(found.values())), SYSTEMS[name]
+    for variant, losses in found.items():
+        print(f"{name}, {variant}: losses {losses}", file=sys.stderr)
+        for own, first, tolerance in zip(losses, wanted, system.tolerances):
+            np.testing.assert_allclose(own, first, rtol=tolerance, err_msg=f"{name}: {variant} computes something else")
 
 
 def _worker(name: str, variant: str, arguments: argparse.Namespace, *options: str) -> Worker:
@@ -122,9 +140,9 @@ def _case(arguments: argparse.Namespace, name: str) -> Case:
 
 def _prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], tuple[float, float]]]:
     variant, (name,) = arguments.worker, arguments.systems
-    case = replace(_case(arguments, name), dropout=not arguments.check, norms="norms left out" not in variant,
+    case = replace(_case(arguments, name), compared=arguments.check, norms="norms left out" not in variant,
                    jit="XLA" in variant)
-    batch = images(case, *((round(share * case.side), *rest) for share, *rest in SYSTEMS[name].scaled))
+    batch = SYSTEMS[name].batch(case)
     imported, step = (_in_torch if variant == TORCH else _in_keras)(name, variant, case, batch)
     losses = [[float(value) for value in step()] for _ in range(2)]
     return {"losses": losses, "imported": imported}, lambda: _seconds(step)
@@ -150,7 +168,8 @@ def _in_torch(name: str, variant: str, case: Case, batch: list[np.ndarray]) -> t
     imported = peak()
     modules, step = import_module(f"torch_{name}").build(case)
     fill_torch(modules)
-    tensors = [torch.from_numpy(np.moveaxis(array, -1, 1).copy()) for array in batch]
+    complex_or_flat = any(np.iscomplexobj(array) for array in batch)  # these have no channels
+    tensors = [torch.from_numpy(array if complex_or_flat else np.moveaxis(array, -1, 1).copy()) for array in batch]
     return imported, lambda: step(*tensors)
 
 
