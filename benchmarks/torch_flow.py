@@ -5,12 +5,47 @@ speed: every layer by itself, triangular solves at every call, splines by boolea
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from step_start import Case, flow_start
 from torch import nn
 from torch.nn import functional as F
 
 MINIMUM = 1e-3
+
+
+def build(case: Case) -> tuple[list[nn.Module], Callable[..., tuple[float]]]:
+    """(nothing left to fill, the training step on pictures 0..255: its loss, bits for each value)."""
+    flow = Flow((80, 64), 4, 10, 612)
+    for layers, (steps, last) in zip(flow.levels, flow_start()):
+        for layer, arrays in zip(layers, [*steps, last]):
+            _fill(layer, arrays)
+    adam, noise = torch.optim.Adam(flow.parameters(), 1.5e-3), case.uniform((case.batch, 80, 64, 1))
+
+    def step(pictures: torch.Tensor) -> tuple[float]:
+        values = torch.floor(pictures / 16.0) + torch.from_numpy(next(noise)).movedim(-1, 1)
+        adam.zero_grad()
+        loss = -flow.log_prob(values).mean() / (math.log(2.0) * pictures[0].numel())
+        loss.backward()
+        adam.step()
+        return (loss.item(),)
+
+    return [], step
+
+
+@torch.no_grad()
+def _fill(layer: Step | Linear, arrays: dict[str, Any]) -> None:
+    linear = layer if isinstance(layer, Linear) else layer.linear
+    pairs = [(getattr(linear, name), arrays[name]) for name in ("lower", "upper", "diagonal", "bias", "order")]
+    if linear is not layer:
+        pairs += [(layer.log_scale, arrays["log_scale"]), (layer.shift, arrays["shift"])]
+        pairs += [(own, array.transpose(3, 2, 0, 1) if array.ndim == 4 else array)
+                  for own, array in zip(layer.net.parameters(), arrays["network"], strict=True)]
+    for own, array in pairs:
+        own.copy_(torch.from_numpy(np.ascontiguousarray(array)))
 
 
 def spline(x: torch.Tensor, shape: torch.Tensor, bins: int, bound: float, inverse: bool) -> tuple[torch.Tensor, torch.Tensor]:

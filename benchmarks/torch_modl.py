@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from step_start import Case
 from torch import nn
 from torch.nn import functional as F
+
+
+def build(case: Case) -> tuple[list[nn.Module], Callable[..., tuple[float]]]:
+    """(the denoiser, the step on k-space, coil maps, mask and the full image: its loss)."""
+    model = MoDL()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def step(kspace: torch.Tensor, maps: torch.Tensor, mask: torch.Tensor, image: torch.Tensor) -> tuple[float]:
+        optimizer.zero_grad()
+        loss = _squared(model(kspace, maps, mask) - image).sum() / case.batch
+        loss.backward()
+        optimizer.step()
+        return (loss.item(),)
+
+    return [model.denoiser], step
 
 
 class Block(nn.Module):

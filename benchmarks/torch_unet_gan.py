@@ -6,7 +6,10 @@ fake is detached in the discriminator's step: the seed sent a gradient through t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from step_start import Case
 from torch import nn
 from torch.nn import functional as F
 
@@ -60,6 +63,12 @@ class Discriminator(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(self.layers(x).amax(dim=(1, 2, 3)))
+
+
+def build(case: Case) -> tuple[list[nn.Module], Callable[..., tuple[float, float]]]:
+    """(the networks, the step: the losses of generator and discriminator)."""
+    networks = [UNet(), Discriminator()]
+    return networks, Step(*networks)
 
 
 class Step:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from training_tools import precision
 
 from tfrecon.models.srrescycgan import Discriminator_HR, Discriminator_LR, Generator_HR, Generator_LR
-from tfrecon.training.by_hand import Twins, twin_of
+from tfrecon.training.by_hand import Twins, few_filters_twin, twin_of
 
 ANY = (None, None, 3)
 
@@ -33,9 +33,18 @@ def left_alone():
     return keras.Model(inputs, keras.layers.SpectralNormalization(keras.layers.Conv2D(2, 3))(x))
 
 
+def few_filters():
+    """What goes by rows, with and without padding, and a kernel that is too small to."""
+    x = inputs = keras.Input(ANY)
+    x = keras.layers.Conv2D(4, (5, 3), padding="same", activation="tanh")(x)
+    x = keras.layers.Conv2D(4, 3)(x)
+    return keras.Model(inputs, keras.layers.Conv2D(2, 7)(x))
+
+
 NETWORKS = [
     (chain, (2, 70, 9, 3), 4),
     (left_alone, (2, 16, 16, 3), 0),
+    (few_filters, (2, 13, 12, 3), 3),
     (lambda: Generator_HR(ANY, filters=2, n_blocks=1), (2, 11, 13, 3), 10),
     (lambda: Generator_LR(ANY, filters=2, n_blocks=1), (2, 33, 30, 3), 13),
     (lambda: Discriminator_HR((188, 192, 3), filters=2), (1, 188, 192, 3), 14),
@@ -76,11 +85,13 @@ def test_twin_has_the_same_outputs_and_derivatives(build, shape, count, mode):
             np.testing.assert_allclose(a, b, atol=1e-12 * (largest if i > 1 else np.abs(a).max()))
 
 
-def test_forward_pass_rounds_as_keras_does():
+def test_forward_pass_rounds_as_keras_does_where_no_sum_is_rearranged():
     for build, shape, _ in NETWORKS:
         model = build()
         x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-        np.testing.assert_array_equal(model(x), twin_of(model)(x))
+        expected = np.asarray(model(x))
+        tolerance = 2e-6 * np.abs(expected).max() if few_filters_twin(model) is not model else 0
+        np.testing.assert_allclose(twin_of(model)(x), expected, rtol=0, atol=tolerance)
 
 
 def test_prelu_at_zero_has_keras_derivative():

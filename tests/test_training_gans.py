@@ -114,10 +114,10 @@ class Ct(CTDeblurGAN):
         return 0.3  # every replica would draw its own
 
 class Deblur(DeblurGAN):  # without batch statistics, which are per replica by design
-    def call(self, inputs, training=None):
-        return super().call(inputs, training=False)
-    def _score(self, images, training=True):
-        return super()._score(images, training=False)
+    def generated(self, image):
+        return self(image, training=False)
+    def judged(self, images, training=True):
+        return super().judged(images, training=False)
 
 def ct():
     networks = tiny.image_to_image(S, enlarge=2, reduce=2), tiny.critic(S, norm="instance")

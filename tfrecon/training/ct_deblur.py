@@ -76,13 +76,13 @@ class CTDeblurGAN(GAN):
         image, target = data[0], data[1]
         d_loss = penalty = ops.zeros(())
         with tf.GradientTape() as tape:
-            fake = self(image, training=True)
+            fake = self.generated(image)
             content = self.content_loss(target, fake)
             loss = self.content_weight * content
             if self.adversarial:
                 with tape.stop_recording():
                     d_loss, penalty = self._critic_steps(target, fake)
-                loss = loss - ops.mean(self._score(fake))
+                loss = loss - ops.mean(self.judged(fake))
             scaled = self.scaled(self.g_optimizer, loss)
         self.minimize(self.g_optimizer, tape, scaled, self.generator.trainable_variables)
         return self.log(loss, d_loss, content, penalty)
@@ -94,9 +94,10 @@ class CTDeblurGAN(GAN):
 
     def _critic_step(self, target: Any, fake: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            difference = ops.mean(self._score(fake)) - ops.mean(self._score(target))
+            difference = ops.mean(self.judged(fake)) - ops.mean(self.judged(target))
             penalty = losses.gradient_penalty(
-                self.discriminator, target, fake, self.draw_alpha(target), self.gradient_penalty_weight, self.penalty_norm
+                self.network("discriminator"), target, fake, self.draw_alpha(target), self.gradient_penalty_weight,
+                self.penalty_norm
             )
             loss = difference + penalty
             scaled = self.scaled(self.d_optimizer, loss)
@@ -107,9 +108,6 @@ class CTDeblurGAN(GAN):
         """The shares of the sharp images in the interpolation: one for the batch, or one for each image."""
         shape = () if self.penalty_norm == "pixel" else (ops.shape(images)[0], 1, 1, 1)
         return keras.random.uniform(shape, seed=self.random)
-
-    def _score(self, images: Any) -> Any:
-        return self.full_precision(self.discriminator(images, training=True))
 
     def own_config(self) -> dict[str, Any]:
         names = ("critic_updates", "gradient_penalty_weight", "penalty_norm", "content_weight", "adversarial", "seed")

@@ -85,7 +85,7 @@ class DeblurGAN(GAN):
         generated = ops.stop_gradient(self(image, training=False))
         d_losses = [self._critic_update(target, generated) for _ in range(self.critic_updates)]
         with tf.GradientTape() as tape:
-            fake = self(image, training=True)
+            fake = self.generated(image)
             content = self.content_loss(target, fake)
             adversarial = losses.wasserstein(1.0, self._frozen_score(fake))
             loss = self.content_weight * content + adversarial
@@ -100,7 +100,7 @@ class DeblurGAN(GAN):
 
     def _critic_step(self, images: Any, label: float, real: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = losses.wasserstein(label, self._score(images))
+            loss = losses.wasserstein(label, self.judged(images))
             penalised = loss
             if real is not None and self.gradient_penalty_weight:
                 penalised = loss + self._penalty(real, images)
@@ -112,16 +112,13 @@ class DeblurGAN(GAN):
         alpha = keras.random.uniform((ops.shape(real)[0], 1, 1, 1), seed=self.random)
         with frozen_statistics():  # interpolated images are no images the critic will ever be asked about
             return losses.gradient_penalty(
-                self.discriminator, real, generated, alpha, self.gradient_penalty_weight, norm="sample"
+                self.network("discriminator"), real, generated, alpha, self.gradient_penalty_weight, norm="sample"
             )
-
-    def _score(self, images: Any, training: bool = True) -> Any:
-        return self.full_precision(self.discriminator(images, training=training))
 
     def _frozen_score(self, images: Any) -> Any:
         batch = self.critic_statistics == "batch"
         with frozen_statistics() if batch else nullcontext():
-            return self._score(images, training=batch)
+            return self.judged(images, training=batch)
 
     def own_config(self) -> dict[str, Any]:
         names = ("critic_updates", "content_weight", "critic_statistics", "gradient_penalty_weight", "swapped", "symmetric",

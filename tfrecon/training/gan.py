@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from .. import losses
+from .by_hand import Twins, few_filters_twin
 from .image_trainer import ImageTrainer
 from .schedules import per_update
 
@@ -32,6 +33,7 @@ class GAN(ImageTrainer):
         super().__init__(**kwargs)
         self.generator, self.discriminator, self.symmetric = generator, discriminator, bool(symmetric)
         self.train_metrics = [keras.metrics.Mean(name=name) for name in self._log_names]
+        self._twins = Twins({"generator": generator, "discriminator": discriminator}, few_filters_twin)
 
     def default_optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """The published optimizer, one new object for each network."""
@@ -65,6 +67,18 @@ class GAN(ImageTrainer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.full_precision(self.generator(inputs, training=training))
+
+    def network(self, name: str) -> keras.Model:
+        """The generator or the discriminator as a step runs it: by hand where that is cheaper, which it is not under XLA."""
+        return getattr(self, name) if self.jit_compile else self._twins[name]
+
+    def generated(self, image: Any) -> Any:
+        """What `call` gives in training mode, for a step."""
+        return self.full_precision(self.network("generator")(image, training=True))
+
+    def judged(self, images: Any, training: bool = True) -> Any:
+        """The discriminator's answer, for a step."""
+        return self.full_precision(self.network("discriminator")(images, training=training))
 
     def check_channels(self, x: Any) -> None:
         wanted = self.generator.input_shape[-1]

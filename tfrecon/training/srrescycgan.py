@@ -10,8 +10,9 @@ import keras
 from ..errors import UsageError
 from ..layers import BilinearUpSampling2D
 from ..models import srrescycgan as networks
-from .by_hand import Twins
+from .by_hand import Twins, twin_of
 from .gan import content_function, serializable
+from .linear_ends import enlarging_twin
 from .srrescycgan_parts import FACTOR, WEIGHTS, adam_opt, as_channels_of, check_weights, default_losses
 from .srrescycgan_step import CycleStep
 
@@ -47,9 +48,9 @@ class SRResCycGAN(CycleStep):
         running means; the original calls them "Total generator loss", "Total discriminator loss", "Perceptual loss" and so
         on, and shows the last batch's. Losses are logged without their weights.
     Reference: JanPanjan/SRResCycGAN_MRI (seed 002) src/SRResCycGAN.py, src/losses.py.
-    Departures: no forward pass is computed twice, and the networks are differentiated by hand where that is cheaper (same
-        numbers, see `by_hand`); validation gives val_ssim, val_psnr and val_l1 instead of
-        two training losses.
+    Departures: no forward pass is computed twice, and the networks are differentiated by hand where that is cheaper, G_HR's
+        linear layers taken together (same numbers but for rounding, see `by_hand`, `linear_ends`); validation gives val_ssim,
+        val_psnr and val_l1 instead of two training losses.
     """
 
     _optimizer_names = ("g_hr_optimizer", "d_hr_optimizer", "g_lr_optimizer", "d_lr_optimizer")
@@ -88,7 +89,8 @@ class SRResCycGAN(CycleStep):
         self.enlarge = BilinearUpSampling2D(FACTOR, name="enlarge", dtype=self.variable_dtype)
         self.enlarge.build(self.G_HR.input_shape)
         self(keras.Input(self.G_HR.input_shape[1:]))
-        self._twins = Twins({name: getattr(self, name) for name in _NETWORKS})
+        self._twins = Twins({name: getattr(self, name) for name in _NETWORKS},
+                            lambda model: (enlarging_twin if model is self.G_HR else twin_of)(model))
 
     def weight_of(self, loss: str) -> float:
         """The weight of a loss by its name in the logs (without `_loss`)."""
