@@ -120,7 +120,8 @@ class InMemory(io.BytesIO):
 
     def write_to(self, path: Any) -> Path:
         """Write it under its final name, completely or not at all."""
-        return write_whole(path, self.getbuffer())
+        with self.getbuffer() as content:
+            return write_whole(path, content)
 
 
 @contextmanager
