@@ -101,7 +101,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def write_whole(path: Any, content: bytes | memoryview) -> Path:
+def write_whole(path: Any, content: bytes) -> Path:
     """Write bytes to a file, completely or not at all."""
     with replace_when_complete(path, len(content)) as part:
         part.write_bytes(content)
@@ -120,8 +120,7 @@ class InMemory(io.BytesIO):
 
     def write_to(self, path: Any) -> Path:
         """Write it under its final name, completely or not at all."""
-        with self.getbuffer() as content:
-            return write_whole(path, content)
+        return write_whole(path, self.getvalue())  # no copy; a view of it would outlive an error and hold all of it
 
 
 @contextmanager
