@@ -187,6 +187,14 @@ def test_rows_11_12_sizes_below_the_crop(capsys, tmp_path):
     assert result.code == 3 and "(18, 18) does not fit" in result.err and not (tmp_path / "large").exists()
 
 
+def test_replaced_values_are_counted_for_their_own_volume_while_others_are_read(capsys, tmp_path):
+    for k in range(12):
+        nan_slice(volume(tmp_path / "in" / f"{k:02d}.h5", images=disc(3, 24, 20, k)), k % 3)
+    result = reconstruct(capsys, tmp_path / "in", tmp_path / "out", "--nan", "zero", "--workers", "4")
+    assert result.code == 0 and result.err.count("1 values that are not finite were set to 0 in slices") == 12
+    assert all(f"{k:02d}.h5: 1 values that are not finite were set to 0 in slices [{k % 3}]" in result.err for k in range(12))
+
+
 def test_row_13_a_volume_that_does_not_fit_into_memory_is_refused_with_numbers(capsys, data, tmp_path, monkeypatch):
     volume(data / "large.h5", images=disc(2, 96, 80))
     monkeypatch.setattr(memory, "free_memory", lambda: 200_000)

@@ -72,8 +72,9 @@ def test_weights_that_are_nan_are_not_saved_in_place_of_good_ones(tmp_path):
     assert results(tmp_path) == ["checkpoint/state-00001-0000000.weights.h5"] and path.read_bytes() == before
 
 
-# A reserve no machine has, so that the watch acts at once.
-SHORT = ("import sys; from tfrecon.cli import memory, entry; memory.RESERVE = 2**60; "
+# Memory that is used up after a moment.
+SHORT = ("import sys, time; from tfrecon import machine; from tfrecon.cli import entry; began = time.monotonic(); "
+         "machine.free_memory = lambda swap=False: 2**34 if time.monotonic() < began + 1 else 2**27; "
          "sys.argv[0] = 'tfrecon'; entry()")
 
 

@@ -1,6 +1,7 @@
 """Files that end the process in which HDF5 reads them: a taster dies of them, and we are told."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ from cli_tools import ROOT
 from fuzz_checksums import checksummed, with_checksum
 
 from tfrecon.data import index_volumes
-from tfrecon.errors import DataError
-from tfrecon.hdf5 import open_hdf5
+from tfrecon.errors import DataError, ResourceError
+from tfrecon.hdf5 import open_hdf5, tasting
+from tfrecon.hdf5 import taster as taster_process
 from tfrecon.hdf5.tasting import Taster
 
 
@@ -110,3 +112,41 @@ sys.exit(os.waitpid(child, 0)[1])
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
     subprocess.run([sys.executable, "-c", program, tmp_path / "x.h5"], cwd=ROOT, check=True)
+
+
+def sound(path):
+    with h5py.File(path, "w") as file:
+        chunked(file)
+    return str(path)
+
+
+def test_a_taster_ended_from_outside_is_no_verdict(tmp_path, taster, monkeypatch):
+    """Between two files, in the middle of an answer, and whenever it starts: the file is not blamed, and asked about again."""
+    first, second = sound(tmp_path / "a.h5"), sound(tmp_path / "b.h5")
+    taster.check(first)
+    monkeypatch.setattr(taster._process, "poll", lambda: None)  # killed after this look
+    taster._process.kill()
+    taster.check(second)
+    other = tasting.Taster()
+    for command, words in (([sys.executable, "-c", "raise SystemExit(1)"], "ended twice without an answer"),
+                           (["/nonexistent/python"], "could not be started")):
+        monkeypatch.setattr(tasting, "COMMAND", command)
+        with pytest.raises(ResourceError, match=words):
+            other.check(first)
+    monkeypatch.undo()
+    other.check(first)
+    other.stop()
+
+
+def test_a_structure_without_end_is_told_from_a_breakdown(tmp_path, taster, monkeypatch):
+    late = "import sys; [print('late', flush=True) for line in sys.stdin]"
+    monkeypatch.setattr(tasting, "COMMAND", [sys.executable, "-c", late])
+    with pytest.raises(DataError, match="a minute .* divide it"):
+        taster.check(sound(tmp_path / "a.h5"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("number, verdict", [(signal.SIGSEGV, "died"), (signal.SIGPROF, "late"), (signal.SIGKILL, "failed")])
+def test_what_the_end_of_a_look_means(monkeypatch, number, verdict):
+    monkeypatch.setattr(taster_process, "taste", lambda path: os.kill(os.getpid(), number))
+    assert taster_process._verdict(b"x") == verdict

@@ -46,6 +46,15 @@ def test_single_precision_differs_in_rounding_alone():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+def test_images_whose_size_is_known_only_when_they_come():
+    model = shaken(Generator_HR((None, None, 3), filters=2, n_blocks=1), np.random.default_rng(0))
+    twin = enlarging_twin(model)
+    run = tf.function(gradients(twin, model.trainable_variables), input_signature=[tf.TensorSpec((None, None, None, 3))])
+    x = tf.random.uniform((1, 9, 12, 3), maxval=255.0, seed=1)
+    for a, b in zip(run(x), gradients(model, model.trainable_variables)(x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+
+
 def other_order():
     """The names of Generator_HR's layers, but what is taken away from what is the other way round."""
     made = Generator_HR((None, None, 3), filters=2, n_blocks=1)

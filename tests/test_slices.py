@@ -102,6 +102,8 @@ def test_row_15_zero_replaces_only_what_is_not_finite(tmp_path):
         found = [reader.kspace(volume, 1) for _ in range(2)][1]
         assert (reader.target(volume, 0) == 0).all()
         assert reader.replaced == {("a.h5", "kspace", 1): 2, ("a.h5", "rss", 0): 4}
+        assert reader.take_replaced("b.h5") == {} and reader.take_replaced("a.h5", "kspace") == {1: 2}
+        assert reader.replaced == {}  # those of a file that is done are forgotten
     np.testing.assert_array_equal(found, np.where(np.isfinite(values[1]), values[1], 0))
 
 

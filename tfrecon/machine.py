@@ -6,27 +6,60 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
-def free_memory() -> int | None:
-    """Bytes this process can still take: the machine's or, if less, its container's; None where it cannot be known."""
-    found = []
-    with suppress(OSError, StopIteration, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
+def free_memory(swap: bool = False) -> int | None:
+    """Bytes this process can still take: the machine's or, if less, its container's; None where it cannot be known.
+
+    Args:
+        swap: count the disk too on which memory is put aside: nobody is ended as long as there is some.
+    """
+    host = _host()
+    found = [host.get("MemAvailable"), _container(), _older_container()]
+    if swap and host:
+        found = [host["MemAvailable"] + host.get("SwapFree", 0), _container(host.get("SwapFree", 0)), _older_container()]
+    known = [n for n in found if n is not None]
+    if not known:
+        with suppress(OSError, ValueError, AttributeError):
+            known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(known, default=None)
+
+
+def _host() -> dict[str, int]:
+    """Bytes by the names of /proc/meminfo; nothing without MemAvailable."""
+    with suppress(OSError, ValueError, IndexError):
+        rows = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        sizes = {name: 1024 * int(rows[name].split()[0]) for name in ("MemAvailable", "SwapFree") if name in rows}
+        return sizes if "MemAvailable" in sizes else {}
+    return {}
+
+
+def _container(swap: int = 0) -> int | None:
+    """What control groups of version 2 leave, with at most so much swap."""
     with suppress(OSError, ValueError):  # "max" is not a number: no limit
-        used = int((_CGROUP / "memory.current").read_text()) - _reclaimable()
-        found.append(max(int((_CGROUP / "memory.max").read_text()) - used, 0))
-    with suppress(OSError, ValueError, AttributeError):
-        if not found:
-            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(found) if found else None
+        left = max(_number("memory.max") - _number("memory.current") + _reclaimable("inactive_file"), 0)
+        with suppress(OSError, ValueError):
+            swap = min(swap, max(_number("memory.swap.max") - _number("memory.swap.current"), 0))
+        return left + swap
+    return None
 
 
-def _reclaimable() -> int:
+def _older_container() -> int | None:
+    """What those of version 1 leave; their limit of memory with swap is seldom set, and not looked at."""
+    with suppress(OSError, ValueError):  # without a limit it is a number no machine has
+        used = _number("memory/memory.usage_in_bytes") - _reclaimable("total_inactive_file", "memory/")
+        return max(_number("memory/memory.limit_in_bytes") - used, 0)
+    return None
+
+
+def _number(name: str) -> int:
+    return int((_CGROUP / name).read_text())
+
+
+def _reclaimable(name: str, folder: str = "") -> int:
     """Bytes of cached files that count as used and are given up on demand."""
     with suppress(OSError, ValueError):
-        lines = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        return int(lines.get("inactive_file", 0))
+        lines = dict(line.split() for line in (_CGROUP / f"{folder}memory.stat").read_text().splitlines())
+        return int(lines.get(name, 0))
     return 0

@@ -30,8 +30,11 @@ def entry() -> None:
     """
     from .memory import watched
 
-    with watched(sys.argv[1:]):
-        code = main()
+    try:
+        with watched(sys.argv[1:]):
+            code = main()
+    except KeyboardInterrupt:  # before a command has begun
+        code = _INTERRUPTED
     if code:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 # Bytes that must stay free, and seconds between two looks: what a process takes at once is seldom more.
 RESERVE, _EVERY = 2**28, 0.2
@@ -30,23 +29,18 @@ def watched(argv: Sequence[str]) -> Iterator[None]:
 
 
 def _watch(over: threading.Event, command: str) -> None:
+    from ..machine import free_memory
+
+    first = free_memory(swap=True)
+    reserve = RESERVE if first is None else min(RESERVE, first // 4)  # some machines never have so much
     while not over.wait(_EVERY):
-        left = _left()
-        if left is not None and left < RESERVE:
+        left = free_memory(swap=True)
+        if left is not None and left < reserve:
+            with suppress(Exception):
+                sys.stdout.flush()
             print(f"tfrecon {command}: stopped before the memory is full: {left / 2**20:.0f} MiB are left. Close other programs, "
                   "or take a smaller --batch-size or --crop; --resume goes on with a run", file=sys.stderr, flush=True)
             os._exit(_UNUSABLE)
-
-
-def _left() -> int | None:
-    """Free memory, with the swap where there is some: the system does not end anybody as long as it lasts."""
-    from ..machine import free_memory
-
-    free, swap = free_memory(), 0
-    with suppress(OSError, StopIteration, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        swap = int(next(line for line in lines if line.startswith("SwapFree")).split()[1]) * 1024
-    return None if free is None else free + swap
 
 
 def advice(arguments: argparse.Namespace) -> str:

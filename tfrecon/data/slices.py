@@ -73,6 +73,13 @@ class SliceReader(AbstractContextManager):
             while self._open:
                 self._open.popitem()[1].file.close()
 
+    def take_replaced(self, name: str, key: str | None = None) -> dict[int, int]:
+        """How many values were replaced in the slices of the volume of that name, which are forgotten."""
+        with self._lock:
+            own = [place for place in self.replaced if place[0] == name]
+            counts = {place: self.replaced.pop(place) for place in own}
+        return {i: count for (_, found, i), count in counts.items() if key in (None, found)}
+
     def kspace(self, volume: Volume, i: int) -> np.ndarray:
         """Slice `i` of the k-space: complex64 (height, width) or (coils, height, width)."""
         key = volume.kspace_key
@@ -171,7 +178,8 @@ class SliceReader(AbstractContextManager):
             return values
         bad = ~np.isfinite(values)
         if self.nan == "zero":
-            self.replaced[volume.name, key, i] = int(bad.sum())
+            with self._lock:
+                self.replaced[volume.name, key, i] = int(bad.sum())
             return np.where(bad, values.dtype.type(0), values)
         nans = int(np.isnan(values).sum())
         raise NonFiniteError(f"{_where(volume, key)} slice {i} has {nans} NaN and {int(bad.sum()) - nans} infinite values "

@@ -8,6 +8,7 @@ is wrong with it, the readers will say themselves.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,8 @@ import h5py
 
 from . import ALWAYS_ALLOWED_BYTES, MAX_CHUNK_BYTES, _check_dataset, _open_unlocked, _resolve, read_attributes
 
-SECONDS = 20  # of the processor's time for one file: its structure is read in milliseconds, unless it has no end
+SECONDS = 60  # of the processor's time for one file: a millisecond for each of its arrays, unless it has no end
+SURVIVED, DIED, LATE, FAILED = "survived", "died", "late", "failed"  # the answers; the last one says nothing about the file
 _ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError, AttributeError, MemoryError)
 
 
@@ -24,16 +26,19 @@ def main() -> None:
     _limit_memory()
     for line in sys.stdin.buffer:
         path = line.rstrip(b"\n").replace(b"\0", b"\n")
-        sys.stdout.write("survived\n" if _survives(path) else "died\n")
+        sys.stdout.write(f"{_verdict(path)}\n")
         sys.stdout.flush()
 
 
-def _survives(path: bytes) -> bool:
+def _verdict(path: bytes) -> str:
     """In a process of its own where the system can fork: what one file did to the memory would hide what the next one does."""
     if not hasattr(os, "fork"):
         taste(path)
-        return True
-    child = os.fork()
+        return SURVIVED
+    try:
+        child = os.fork()
+    except OSError:
+        return FAILED
     if not child:
         try:
             _limit_time()
@@ -41,7 +46,9 @@ def _survives(path: bytes) -> bool:
             os._exit(0)
         finally:
             os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+    status = os.waitpid(child, 0)[1]
+    ends = {-signal.SIGPROF: LATE, -signal.SIGKILL: FAILED, -signal.SIGTERM: FAILED}  # the last two come from outside
+    return SURVIVED if status == 0 else ends.get(os.waitstatus_to_exitcode(status), DIED)
 
 
 def taste(path: bytes) -> None:
@@ -102,6 +109,4 @@ def _limit_memory() -> None:
 
 
 def _limit_time() -> None:
-    import signal
-
     signal.setitimer(signal.ITIMER_PROF, SECONDS)  # nobody handles it, so it ends the process

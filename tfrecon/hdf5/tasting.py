@@ -1,7 +1,7 @@
 """HDF5 files are first given to another process, the taster: the library crashes over some that are damaged or hostile.
 
 One taster serves a process for as long as it lives, and knows what it has tasted by size, time and place on the disk. Reading a
-file's structure twice takes milliseconds, starting the taster a fraction of a second.
+file's structure twice takes a millisecond for each of its arrays, starting the taster a fraction of a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import DataError, shown
+from ..errors import DataError, ResourceError, shown
 
 _HERE = Path(__file__).resolve().parent
 # Without the folder a user happens to be in, which Python would look for modules in first.
@@ -22,25 +22,39 @@ COMMAND = [sys.executable, "-c",
            "import sys; sys.path = [p for p in sys.path if p]; from tfrecon.hdf5.taster import main; main()"]
 
 
+_ADVICE = f"close other programs and check that {sys.executable} runs"
+# As `taster` answers, which is not imported: it is the other process' alone.
+_SURVIVED, _DIED, _LATE = "survived", "died", "late"
+
+
 class Taster:
-    """The other process, and which files it survived."""
+    """The other process, and what became of the files it was given."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
-        self._survived: dict[tuple[int, ...], bool] = {}
+        self._verdicts: dict[tuple[int, ...], str] = {}
         self._lock = threading.Lock()
 
     def check(self, path: str) -> None:
-        """DataError if the library breaks down over the file; nothing where there is no Python to start another process of."""
+        """Nothing for a file the library survives, or where there is no Python to start another process of.
+
+        Raises:
+            DataError: the library breaks down over the file, or does not come to its end.
+            ResourceError: the other process could not be started, or was ended from outside, twice.
+        """
         if not sys.executable or getattr(sys, "frozen", False):
             return
         status = os.stat(path)
         known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
-            if known not in self._survived:
-                self._survived[known] = self._survives(path)
-        if not self._survived[known]:
+            if known not in self._verdicts:
+                self._verdicts[known] = self._verdict(path)
+        verdict = self._verdicts[known]
+        if verdict == _LATE:
+            raise DataError(f"{shown(path)}: a minute of the processor's time was not enough to read its structure; it is "
+                            "damaged, or holds too many arrays: divide it")
+        if verdict == _DIED:
             raise DataError(f"{shown(path)}: HDF5 itself breaks down over it; the file is damaged or hostile, get it again")
 
     def start(self) -> None:
@@ -54,18 +68,28 @@ class Taster:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
                 start_new_session=True)  # a Ctrl-C is not for it
 
-    def _survives(self, path: str) -> bool:
+    def _verdict(self, path: str) -> str:
+        for _ in range(2):  # it may have been ended from outside, which says nothing about the file
+            try:
+                answer = self._answer(path)
+            except OSError as error:
+                raise ResourceError(f"the process that tries HDF5 files first could not be started ({error}); {_ADVICE}") from error
+            if answer in (_SURVIVED, _DIED, _LATE):
+                return answer
+            self.stop()
+        if not hasattr(os, "fork"):
+            return _DIED  # there it tries the files itself
+        raise ResourceError(f"the process that tries HDF5 files first ended twice without an answer; {_ADVICE}")
+
+    def _answer(self, path: str) -> str:
         self.start()
         process = self._process
         assert process and process.stdin and process.stdout
         with suppress(BrokenPipeError):
             process.stdin.write(os.fsencode(os.path.abspath(path)).replace(b"\n", b"\0") + b"\n")
             process.stdin.flush()
-            answer = process.stdout.readline()
-            if answer:
-                return answer == b"survived\n"
-        self.stop()  # without fork it died itself
-        return False
+            return process.stdout.readline().decode().strip()
+        return ""
 
     def stop(self) -> None:
         """End the process, if there is one."""

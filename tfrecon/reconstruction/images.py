@@ -170,7 +170,7 @@ def reconstruct_images(
 
 
 def _notes(volume: ImageVolume, reader: ImageReader) -> list[str]:
-    replaced = {i: count for (name, i), count in reader.replaced.items() if name == volume.name}
+    replaced = reader.take_replaced(volume.name)
     if not replaced:
         return []
     return [f"{sum(replaced.values())} values that are not finite were taken for air in slices {sorted(replaced)[:10]}"]

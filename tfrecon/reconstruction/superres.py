@@ -195,7 +195,7 @@ def enlarge_folder(
 
 
 def _notes(volume: MagnitudeVolume, reader: SliceReader) -> str:
-    replaced = {i: count for (name, _, i), count in reader.replaced.items() if name == volume.name}
+    replaced = reader.take_replaced(volume.name)
     if not replaced:
         return ""
     return f"{sum(replaced.values())} values that are not finite were set to 0 in slices {sorted(replaced)[:10]}"

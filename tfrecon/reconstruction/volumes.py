@@ -174,7 +174,7 @@ def slice_notes(volume: Volume, kspace: list[np.ndarray], reader: SliceReader) -
     empty = [i for i, k in enumerate(kspace) if not k.any()]
     if empty:
         notes.append(f"slices {empty[:10]} are empty, their result is 0")
-    replaced = {i: n for (name, key, i), n in reader.replaced.items() if (name, key) == (volume.name, volume.kspace_key)}
+    replaced = reader.take_replaced(volume.name, volume.kspace_key)
     if replaced:
         notes.append(f"{sum(replaced.values())} values that are not finite were set to 0 in slices {sorted(replaced)[:10]}")
     return notes

@@ -27,13 +27,17 @@ class _Stage(NamedTuple):
 
 
 class EnlargingTwin:
-    """Output and derivatives of a `models.srrescycgan.Generator_HR`, up to rounding; for images of known size."""
+    """Output and derivatives of a `models.srrescycgan.Generator_HR`, up to rounding; of images of unknown size as `by_hand`'s."""
 
     def __init__(self, model: keras.Model):
+        self._model, self._whole = model, None
         self._layers = {layer.name: layer for layer in model.layers}
         self._body = twin_of(keras.Model(self._layers["stem_conv"].output, self._layers["decoder_conv1"].input))
 
     def __call__(self, small: Any, training: bool | None = None) -> Any:
+        if None in small.shape[1:3]:
+            self._whole = self._whole or twin_of(self._model)  # not before: its calls of the layers would seem the model's
+            return self._whole(small, training=training)
         encoder, clip = (self._layers[name] for name in ("encoder", "clip"))
         stem, *tail = (_stage(self._layers[name]) for name in ("stem_conv", "decoder_conv1", "decoder_conv2", "head_conv"))
         enlarged = encoder(small)

@@ -65,6 +65,12 @@ class ImageReader(AbstractContextManager):
         with self._lock:
             self._unpacked.clear()
 
+    def take_replaced(self, name: str) -> dict[int, int]:
+        """How many values were replaced in the slices of the volume of that name, which are forgotten."""
+        with self._lock:
+            own = [place for place in self.replaced if place[0] == name]
+            return {place[1]: self.replaced.pop(place) for place in own}
+
     def slice(self, volume: ImageVolume, i: int) -> np.ndarray:
         """Slice `i`: float32 (height, width) in HU or grey levels, finite, padding replaced by `volume.air`."""
         return self.stored(volume, i).values
@@ -127,7 +133,8 @@ class ImageReader(AbstractContextManager):
             raise NonFiniteError(f"{shown(volume.name)}: slice {i} has {bad} values of {values.size} that are NaN or "
                                  'infinite; leave the file out, or put air in their place with nan="air" (--nan zero)')
         if bad:
-            self.replaced[volume.name, i] = bad
+            with self._lock:
+                self.replaced[volume.name, i] = bad
         return finite
 
 
