@@ -73,7 +73,8 @@ class Taster:
             try:
                 answer = self._answer(path)
             except OSError as error:
-                raise ResourceError(f"the process that tries HDF5 files first could not be started ({error}); {_ADVICE}") from error
+                told = f"the process that tries HDF5 files first could not be started ({error}); {_ADVICE}"
+                raise ResourceError(told) from error
             if answer in (_SURVIVED, _DIED, _LATE):
                 return answer
             self.stop()
