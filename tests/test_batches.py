@@ -1,6 +1,5 @@
 """Volumes through one model: across their borders, read ahead, each failure its own, nothing kept of what is done."""
 
-import gc
 import subprocess
 import sys
 import threading
@@ -143,7 +142,6 @@ def test_nothing_of_what_is_done_stays_in_memory():
 
     folder.prepare = seen
     for _ in folder.outcomes():
-        gc.collect()
         most = max(most, sum(image() is not None for image in alive))
     assert 0 < most <= 3 * 4  # the one that is done, the one half in a batch, one ahead and one that is being read
 

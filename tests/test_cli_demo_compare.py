@@ -57,6 +57,7 @@ def compare_words(demo_folder, tmp_path_factory):
                  "--losses", "kldiv")
 
 
+@pytest.mark.slow
 def test_compare_writes_figure_and_numbers_and_repeats_nothing(capsys, monkeypatch, tiny_unet, compare_words):
     out, words = compare_words
     result = call(capsys, *words, "--json")

@@ -103,6 +103,7 @@ def test_speeds_of_ones_own_data(capsys, monkeypatch, tmp_path):
     assert made.json()["advice"] == _REMEDIES[min(speeds, key=speeds.get)]
 
 
+@pytest.mark.slow
 def test_speeds_of_several_coils_and_of_what_is_not_there(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("tfrecon.cli.doctor.speed._SECONDS", 0.05)
     coils = np.stack([disc(2, 36, 32), disc(2, 36, 32, 1)], axis=1)

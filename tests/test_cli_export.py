@@ -39,7 +39,7 @@ HAS_ONNX = importlib.util.find_spec("tf2onnx") and importlib.util.find_spec("onn
 
 @pytest.mark.parametrize("name, more", [
     pytest.param("unet_gan", ("--units", "file"), marks=pytest.mark.slow),
-    ("deblurgan_mri", ("--units", "file", "--merged")),
+    pytest.param("deblurgan_mri", ("--units", "file", "--merged"), marks=pytest.mark.slow),
     pytest.param("ct_deblur", ("--units", "file"), marks=pytest.mark.slow),
     pytest.param("srrescycgan", ("--units", "file"), marks=pytest.mark.slow),
     ("modl", ()),
@@ -106,7 +106,8 @@ def test_onnx_at_any_size(capsys, tmp_path, name):
         run(tmp_path / "out" / "model.onnx", [{"image": np.full_like(case.inputs["image"], np.nan)}])
 
 
-@pytest.mark.parametrize("name", ["unet_gan", pytest.param("ct_deblur", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unet_gan", "ct_deblur"])
 def test_tensorflow_lite_at_a_fixed_size(capsys, tmp_path, name):
     words = ("export", weights(tmp_path, name), tmp_path / "out", "--format", "tflite")
     refused = call(capsys, *words)

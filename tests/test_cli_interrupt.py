@@ -162,7 +162,7 @@ def test_keras_backup_and_restore_goes_on_with_both_optimizers(data, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "reading", "more", "kept"), [
-    (("reconstruct", "{data}", "{out}", "--model", "zero_filled"), "kspace", "--resume", ["a.h5"]),
+    (("reconstruct", "{data}", "{out}", "--model", "zero_filled", "--workers", "0"), "kspace", "--resume", ["a.h5"]),
     (("convert", "{data}", "{out}", "--shards", "3", "--key", "reconstruction_esc"), "target", "--overwrite",
      ["slices-00000-of-00003.tfrecord"]),
 ], ids=["reconstruct", "convert"])

@@ -129,6 +129,7 @@ def test_nobody_is_judged_whom_the_flow_learned_from(capsys, files):
     assert "learned from 1 other volumes; 1 of the 1 judged ones were those its epoch was chosen by" in result.out
 
 
+@pytest.mark.slow
 def test_one_table_and_one_figure(capsys, files):
     words = ("reproduce", "flow-vs-dbp", "--train", files / "train", "--flow", files / "flow.weights.h5", "--pictures", "2",
              "--steps", "2", "--epochs", "1", "--flow-rate", "0.05")

@@ -100,7 +100,7 @@ def weights(network, tmp_path_factory):
 @pytest.mark.parametrize(("words", "name"), [
     (("convert", "{data}", "{out}", "--key", "reconstruction_esc"), "slices-00000-of-00001.tfrecord"),
     (("weights", "convert", "{weights}", "{out}/b.weights.h5"), "b.weights.h5"),
-    (("export", "{weights}", "{out}"), "golden.npz"),
+    pytest.param(("export", "{weights}", "{out}"), "golden.npz", marks=pytest.mark.slow),
 ], ids=["convert", "weights convert", "export"])
 def test_commands_on_a_full_disk_say_so_in_one_line_and_leave_nothing(capsys, data, weights, tmp_path, words, name):
     words = [word.format(data=data, weights=weights, out=tmp_path / "out") for word in words]

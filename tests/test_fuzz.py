@@ -25,7 +25,8 @@ MISSING = {"kspace-links": "refused", "png-bomb": "cannot be read", "hdf5-random
 FAMILIES = {"files": tuple(LOOKS), "torch": tuple(TORCH), "tensorflow": TENSORFLOW}
 BRIEF = {**FAMILIES, "tensorflow": ("shards", "loaded-keras", "resumed")}  # building a network takes seconds
 needs_torch = pytest.mark.skipif(not find_spec("torch"), reason=f"needs PyTorch: {', '.join(TORCH)}")
-SOME = [pytest.param(names, id=family, marks=needs_torch if family == "torch" else ()) for family, names in BRIEF.items()]
+SOME = [pytest.param(names, id=family, marks={"torch": needs_torch, "tensorflow": pytest.mark.slow}.get(family, ()))
+        for family, names in BRIEF.items()]
 EVERY = [pytest.param(name, marks=needs_torch if family == "torch" else ()) for family in FAMILIES for name in FAMILIES[family]]
 
 

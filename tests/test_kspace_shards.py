@@ -114,7 +114,7 @@ def test_fresh_masks_depend_on_seed_epoch_and_slice_alone(tmp_path):
     assert FRESH_MASKS > 1000
 
 
-def test_split_and_training_are_those_of_the_files(plain):
+def test_split_and_training_are_those_of_the_files(plain, tiny_unet):
     """Without shuffling and with masks by file, the same batches: losses and scores of two epochs are equal bit by bit."""
     histories, sides = [], []
     for name in ("in", "out"):
@@ -140,7 +140,7 @@ def test_more_than_a_hundred_patients_keep_their_order():
     assert [stand_ins[name] for name in names] == sorted(stand_ins.values())
 
 
-def test_commands_hold_back_the_same_people_and_measure_the_same_baseline(capsys, plain, tmp_path):
+def test_commands_hold_back_the_same_people_and_measure_the_same_baseline(capsys, plain, tmp_path, tiny_unet):
     converted = call(capsys, "convert", plain / "in", tmp_path / "shards", "--task", "masked", "--shards", 2, "--json")
     assert converted.code == 0 and converted.json()["slices"] == 18
     runs = []

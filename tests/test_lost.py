@@ -98,14 +98,14 @@ def test_a_slice_of_the_same_size_takes_the_place_of_a_lost_one():
 
     names = set()
     samples = [(0, 0), (1, 0), (2, 0), (2, 1), *((3, i) for i in range(40))]
-    there = LostSlices(samples, lambda number: number == 1, False, names, "volume {}".format)
+    there = LostSlices(samples, [False, True, False, False], False, names, [f"volume {k}" for k in range(4)])
     assert there(3, 5, read) == (3, 5) and not names
     assert there(0, 0, read) == (2, 0) and names == {("volume 0", 0)}
-    alone = LostSlices([(0, 0), (1, 0)], lambda number: number, False, None, str)
+    alone = LostSlices([(0, 0), (1, 0)], [0, 1], False, None, "ab")
     with pytest.raises(DataError, match="gone. No other slice of its size"):
         alone(0, 0, read)
     with pytest.raises(DataError, match="By now 1 of 44 slices cannot be read"):
-        LostSlices(samples, lambda number: number == 1, True, None, str)(0, 0, read)
+        LostSlices(samples, [False, True, False, False], True, None, "abcd")(0, 0, read)
 
 
 @pytest.mark.parametrize("way", [vanish, replace_with_others])

@@ -62,7 +62,7 @@ def test_notebooks_are_made_of_their_scripts():
         assert source.with_suffix(".ipynb").read_text() == build.notebook(source.read_text()), "run python notebooks/build.py"
 
 
-QUICK = ("00_quickstart", "01_kspace_masks_and_metrics", "07_published_weights")
+QUICK = ("00_quickstart", "01_kspace_masks_and_metrics")
 EXPORTING = ("00_quickstart", "02_deblurgan_mri", "04_srrescycgan", "05_ct_motion_deblur")
 
 

@@ -89,6 +89,7 @@ def test_weights_of_our_own_load_and_beat_doing_nothing(path):
     assert record.sha256 in card and record.facts["training"]["command"].startswith("tfrecon train") and "/tmp" not in card
 
 
+@pytest.mark.slow
 def test_weights_of_our_own_do_better_than_nothing_on_phantoms(tmp_path):
     """Run, not read: a wrong scaling or another file under the name would fall below what went in."""
     write_demo_volumes(tmp_path / "mri", volumes=2, slices=3, size=128)

@@ -346,6 +346,7 @@ def test_written_layout_is_the_published_one(tmp_path):
         assert len(file["drop"].attrs["weight_names"]) == 0
 
 
+@pytest.mark.slow
 def test_many_layers_need_more_than_one_attribute(tmp_path):
     """HDF5 has 64 KiB for an attribute; 70 layers with very long names need two."""
     inputs = x = keras.Input((1,))

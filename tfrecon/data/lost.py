@@ -46,17 +46,17 @@ class LostSlices:
 
     Args:
         samples: of a pass.
-        alike: of a volume's number, what slices must share to stand in for one another: their size.
+        alike: of every volume, what slices must share to stand in for one another: their size.
         strict: end the run at the first one.
-        names: a set that (volume name, slice) of the lost ones are put into, for whoever reports them. name_of: of a volume's
-            number.
+        names: a set that (volume name, slice) of the lost ones are put into, for whoever reports them. volumes: their names,
+            in the order of their numbers.
     """
 
-    def __init__(self, samples: Sequence[Sample], alike: Callable[[int], Hashable], strict: bool, names: set | None,
-                 name_of: Callable[[int], str]):
+    def __init__(self, samples: Sequence[Sample], alike: Sequence[Hashable], strict: bool, names: set | None,
+                 volumes: Sequence[str]):
         self._order = list(dict.fromkeys((int(number), int(i)) for number, i in samples))
         self._place = {sample: place for place, sample in enumerate(self._order)}
-        self._alike, self._strict, self._name_of = alike, strict, name_of
+        self._alike, self._strict, self._volumes = alike, strict, volumes
         self._names = set() if names is None else names
         self._lost: set[Sample] = set()
         self._told: set[int] = set()
@@ -72,7 +72,7 @@ class LostSlices:
     def _another(self, number: int, i: int, read: Callable[[int, int], T], error: UnreadableError) -> T:
         place, failed = self._place[number, i], {number}
         for other, j in (*self._order[place + 1 :], *self._order[:place]):
-            if other not in failed and self._alike(other) == self._alike(number):
+            if other not in failed and self._alike[other] == self._alike[number]:
                 try:
                     return read(other, j)
                 except UnreadableError as again:
@@ -82,7 +82,7 @@ class LostSlices:
 
     def _count(self, number: int, i: int, error: UnreadableError) -> None:
         self._lost.add((number, i))
-        self._names.add((self._name_of(number), i))
+        self._names.add((self._volumes[number], i))
         if self._strict or too_many(len(self._lost), len(self._order)):
             raise DataError(f"{error}. By now {len(self._lost)} of {len(self._order)} slices cannot be read any more; bring "
                             "the files back before going on") from error

@@ -130,8 +130,7 @@ class SliceStream:
     def __post_init__(self) -> None:
         self._maxima: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
-        self._there = LostSlices(self.samples, self.crops.__getitem__, self.strict, self.lost,
-                                 lambda number: self.index.volumes[number].name)
+        self._there = LostSlices(self.samples, self.crops, self.strict, self.lost, [v.name for v in self.index.volumes])
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
 

@@ -58,7 +58,8 @@ def _array(content: bytes) -> np.ndarray:
     stream = io.BytesIO(content)
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, fortran, dtype = headers[np.lib.format.read_magic(stream)](stream)
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
+    values = np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
+    return values.copy()  # one that can be written to
 
 
 def _cases(arrays: dict[str, np.ndarray], where: str) -> list[Case]:

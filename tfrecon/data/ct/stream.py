@@ -46,8 +46,9 @@ class BlurStream:
                 raise UsageError(f"There is no slice {i} of a volume {number}; expected (volume number, slice number) of "
                                  f"the {len(self.index.volumes)} volumes of the index.")
             self._check_patch(self.index.volumes[number])
-        self._there = LostSlices(self.samples, self.size, self.strict, self.lost,
-                                 lambda number: self.index.volumes[number].name)
+        volumes = self.index.volumes
+        self._there = LostSlices(self.samples, [self.size(number) for number in range(len(volumes))], self.strict, self.lost,
+                                 [volume.name for volume in volumes])
 
     def size(self, number: int) -> tuple[int, int]:
         """(height, width) of the images a volume gives."""

@@ -107,7 +107,8 @@ class _Stream:
         self.scaling, self.stdev, self.shuffle, self.seed = scaling, stdev, shuffle, seed
         self.clock, self.images, self.metadata = clock, images, metadata
         self._finite, self._maxima = FiniteSlices(nan), {}
-        self._there = LostSlices(samples, self.size, strict, lost, lambda number: index.volumes[number].name)
+        self._there = LostSlices(samples, [self.size(number) for number in range(len(index.volumes))], strict, lost,
+                                 [volume.name for volume in index.volumes])
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order."""

@@ -96,7 +96,7 @@ class _Stream:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
         self.index, self.samples, self.size, self.reader, self.seed, self.clock = index, samples, size, reader, seed, clock
         self._finite = FiniteSlices(nan)
-        self._there = LostSlices(samples, lambda number: size, strict, lost, lambda number: index.volumes[number].name)
+        self._there = LostSlices(samples, [size] * len(index.volumes), strict, lost, [v.name for v in index.volumes])
 
     def visits(self) -> np.ndarray:
         """(volume number, slice number, epoch) of every sample of the next pass, in its order."""

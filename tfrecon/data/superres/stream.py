@@ -48,8 +48,9 @@ class SuperresStream:
         self._maxima: dict[int, float] = {}
         self._trusted: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
-        self._there = LostSlices(self.samples, self.size, self.strict, self.lost,
-                                 lambda number: self.index.volumes[number].name)
+        volumes = self.index.volumes
+        self._there = LostSlices(self.samples, [self.size(number) for number in range(len(volumes))], self.strict, self.lost,
+                                 [volume.name for volume in volumes])
         if not self.samples:
             raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
         for number, i in self.samples:
