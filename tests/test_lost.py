@@ -140,7 +140,7 @@ def lose_after(monkeypatch, function, number, lose):
 
 def test_reconstruct_skips_one_lost_input_and_stops_at_several(capsys, tmp_path, monkeypatch):
     data = volumes(tmp_path / "data", "abcde")
-    words = ("reconstruct", data, tmp_path / "out", "--model", "zero_filled")
+    words = ("reconstruct", data, tmp_path / "out", "--model", "zero_filled", "--workers", "0")
     with monkeypatch.context() as patch:
         lose_after(patch, "kspace", 3, lambda: (data / "b.h5").unlink())
         one = call(capsys, *words)

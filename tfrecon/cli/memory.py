@@ -21,14 +21,15 @@ def watched(argv: Sequence[str]) -> Iterator[None]:
     A thread, because a step or a volume that is too large does not come back to ask; for programs alone, never for a notebook.
     """
     over = threading.Event()
-    threading.Thread(target=_watch, args=(over, " ".join(argv[:1])), daemon=True).start()
+    errors = os.dup(2)  # while TensorFlow is loaded, what is said there is thrown away
+    threading.Thread(target=_watch, args=(over, errors, " ".join(argv[:1])), daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _watch(over: threading.Event, command: str) -> None:
+def _watch(over: threading.Event, errors: int, command: str) -> None:
     from ..machine import free_memory
 
     first = free_memory(swap=True)
@@ -38,8 +39,8 @@ def _watch(over: threading.Event, command: str) -> None:
         if left is not None and left < reserve:
             with suppress(Exception):
                 sys.stdout.flush()
-            print(f"tfrecon {command}: stopped before the memory is full: {left / 2**20:.0f} MiB are left. Close other programs, "
-                  "or take a smaller --batch-size or --crop; --resume goes on with a run", file=sys.stderr, flush=True)
+            os.write(errors, f"tfrecon {command}: stopped before the memory is full: {left / 2**20:.0f} MiB are left. Close "
+                             "other programs, or take a smaller --batch-size or --crop; --resume goes on with a run\n".encode())
             os._exit(_UNUSABLE)
 
 
