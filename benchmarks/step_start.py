@@ -113,7 +113,8 @@ def measurement(case: Case, coils: int = 8) -> list[np.ndarray]:
     maps, image = ((real + 1j * imaginary).astype(np.complex64) for real, imaginary in (maps, image))
     maps /= np.sqrt((np.abs(maps) ** 2).sum(1, keepdims=True))
     mask = np.broadcast_to(rng.random(case.side) < 0.25, (case.batch, *shape[2:])).astype(np.float32)
-    kspace = np.fft.fft2(maps * image[:, None], norm="ortho") * mask[:, None]
+    noise = rng.normal(scale=0.1, size=(2, *shape))  # without it nearly all of a loss would be rounding
+    kspace = (np.fft.fft2(maps * image[:, None], norm="ortho") + noise[0] + 1j * noise[1]) * mask[:, None]
     return [kspace.astype(np.complex64), maps, mask, image]
 
 

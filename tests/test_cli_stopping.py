@@ -87,11 +87,11 @@ def test_row_59_a_command_ends_itself_before_the_memory_is_full(data, tmp_path):
 
 
 class Words:
-    command, model, preset, batch_size = "train", "unet_gan", "small", None
+    command, model, preset, batch_size, precision = "train", "unet_gan", "small", None, "float32"
 
 
 @pytest.mark.parametrize(("size", "said"), [(8, "--batch-size 2 instead of 8"), (2, "--batch-size 1 instead of 2"),
-                                            (1, "take a smaller --crop"), (None, "instead of")])
+                                            (1, "take --precision mixed_float16 or a smaller --crop"), (None, "instead of")])
 def test_row_58_the_advice_names_a_batch_size(size, said):
     words = Words()
     words.batch_size = size
@@ -110,7 +110,8 @@ def test_row_58_no_memory_in_a_step_is_one_line(capsys, monkeypatch, data, tmp_p
     monkeypatch.setattr("tfrecon.training.measure_step", no_room)
     failed = call(capsys, *training(data, tmp_path / "out"))
     last = failed.err.splitlines()[-1]
-    assert failed.code == 5 and "memory; take --batch-size 1 instead of 2, or a smaller --crop" in last and "OOM" not in last
+    assert failed.code == 5 and "OOM" not in last
+    assert "memory; take --batch-size 1 instead of 2, --batch-size auto, --precision mixed_float16 or a smaller" in last
 
 
 @pytest.mark.slow

@@ -80,7 +80,8 @@ def test_time_limit_stops_cleanly_and_resume_equals_the_uninterrupted_run(folder
         steps.append(1)
 
     monkeypatch.setattr(Progress, "on_train_batch_end", step)
-    monkeypatch.setattr(StopCleanly, "_due", lambda self: self.requested or (len(steps) == 4 and self.deadline < 1e12))
+    monkeypatch.setattr(StopCleanly, "_asked",
+                        lambda self: (self.requested or (len(steps) == 4 and self.deadline < 1e12), False))
     out, limited = tmp_path / "run", ("--epochs", 2, "--time-limit", 5)
     stopped = call(capsys, *command(folder, out, *limited))
     assert stopped.code == 0 and "the time is over after 1 of 2 epochs; --resume goes on" in stopped.err

@@ -52,7 +52,7 @@ told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: see
 history = trainer.fit(data, validation_data=validation, epochs=2, verbose=0, callbacks=[told]).history
 agree = workers.agreed(strategy)
 facts = {"history": history, "seen": seen, "chief": workers.is_chief(strategy), "replicas": strategy.num_replicas_in_sync,
-         "agreed": [agree(not workers.is_chief(strategy)), agree(False)], "refused": locals().get("refused")}
+         "agreed": agree([not workers.is_chief(strategy), False]), "refused": locals().get("refused")}
 workers.separate_random_states([dropout.seed_generator.state], strategy)
 drawn = strategy.run(lambda: dropout(tf.ones((1, 64)), training=True))
 np.savez(sys.argv[1], *[w.numpy() for w in trainer.weights], drawn=drawn.numpy())

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(arguments, error, _UNUSABLE)
     except Exception as error:
-        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, told without importing it
+        if _is_shortage(error):
             return _fail(arguments, error, _UNUSABLE, f"out of device memory; {advice(arguments)}")
         ours = _error_inside(error)
         if ours is not None:
@@ -100,6 +100,12 @@ def _resume_line(argv: Sequence[str]) -> str:
     words = [word for word in argv if word not in ("--overwrite", "--resume")]
     command = 2 if words[0] == "reproduce" else 1  # with the name of what is reproduced
     return shlex.join(["tfrecon", *words[:command], "--resume", *words[command:]])  # not last: all after "--" is a file
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether TensorFlow ran out of memory, told without importing it. Its convolutions on processors have no better words."""
+    name = type(error).__name__
+    return name == "ResourceExhaustedError" or (name == "AbortedError" and "could not create a primitive" in str(error))
 
 
 def _error_inside(error: Exception) -> TfreconError | None:

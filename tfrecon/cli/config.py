@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, did_you_mean, shown
+from .batch_size import AUTO
 
 VERSION = 1
 _LIMIT = 2**20
-_NOT_KEPT = ("config", "resume", "overwrite", "json", "debug", "help")
+_NOT_KEPT = ("config", "resume", "overwrite", "dry_run", "json", "debug", "help")
 
 
 def expanded(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
@@ -146,13 +147,17 @@ def _word(action: argparse.Action, name: str, value: Any, path: str) -> list[str
 
 def _kinds(action: argparse.Action) -> tuple[tuple[type, ...], str]:
     """The types an option's value has in a config, and their name: what its own check makes of a number tells."""
-    try:
-        number = action.type is not None and not action.choices and isinstance(action.type("1"), (int, float))
-    except (argparse.ArgumentTypeError, ValueError):
-        number = False
-    if not number:
+    if action.choices or not _reads_as(action, "1", (int, float)):
         return (str,), "a text"
-    return ((int, float, str), "a number or a text") if isinstance(action.default, str) else ((int, float), "a number")
+    text = isinstance(action.default, str) or _reads_as(action, AUTO, str)
+    return ((int, float, str), "a number or a text") if text else ((int, float), "a number")
+
+
+def _reads_as(action: argparse.Action, text: str, kinds: Any) -> bool:
+    try:
+        return action.type is not None and isinstance(action.type(text), kinds)
+    except (argparse.ArgumentTypeError, ValueError):
+        return False
 
 
 def config_of(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:

@@ -80,15 +80,15 @@ def _write(arguments: argparse.Namespace) -> int:
     report_skipped(index)
     patients, rows, failed = pseudonyms(index.volumes), [], {s.name: s.reason for s in index.skipped}
     with SliceReader(arguments.complex_axis, shift=arguments.shift) as reader:
-        def make(volume: Any, path: Path) -> str:
-            mask = save_undersampled(volume, reader, rule, path, patients[volume.name])
-            rows.append({"name": volume.name, "fraction": float(mask.mean()), "centre_columns": _centre(mask)})
-            return f"{mask.mean():.1%} of {len(mask)} columns, {rows[-1]['centre_columns']} in the centre"
+        def work(volume: Any, path: Path) -> Work:
+            def make(_: Any) -> str:
+                mask = save_undersampled(volume, reader, rule, path, patients[volume.name])
+                rows.append({"name": volume.name, "fraction": float(mask.mean()), "centre_columns": _centre(mask)})
+                return f"{mask.mean():.1%} of {len(mask)} columns, {rows[-1]['centre_columns']} in the centre"
+
+            return Work(path, make)
 
         facts = {f"mask_{name}": str(value) for name, value in rule.as_attributes().items()}
-        def work(volume: Any, path: Path) -> Work:
-            return Work(path, lambda _: make(volume, path))
-
         for outcome in each_hdf5(index.volumes, arguments.output, work, facts, arguments.overwrite, arguments.resume,
                                  arguments.strict, Batching(), "kspace"):
             say(f"{outcome.name}: {outcome.error or outcome.note}")

@@ -46,17 +46,18 @@ def _watch(over: threading.Event, errors: int, command: str) -> None:
 
 def advice(arguments: argparse.Namespace) -> str:
     """What to try where the memory of the machine or the device was not enough."""
-    size = getattr(arguments, "batch_size", None) or _usual_batch(arguments)
-    if size is None:
+    training = arguments.command == "train"
+    size = getattr(arguments, "batch_size", None) or (usual_batch(arguments) if training else None)
+    if not isinstance(size, int):
         return "take a smaller --batch-size or --crop"
-    batch = f"--batch-size {max(1, size // 4)} instead of {size}, or " if size > 1 else ""
-    return f"take {batch}a smaller --crop"
+    ways = [f"--batch-size {max(1, size // 4)} instead of {size}"] if size > 1 else []
+    if training:
+        ways += ["--batch-size auto"] * (size > 1) + ["--precision mixed_float16"] * (arguments.precision == "float32")
+    return f"take {', '.join(ways)}{' or ' if ways else ''}a smaller --crop"
 
 
-def _usual_batch(arguments: argparse.Namespace) -> int | None:
+def usual_batch(arguments: argparse.Namespace) -> int:
     """The batch size of a training command that was given none."""
-    if arguments.command != "train":
-        return None
     from ..zoo import record_of
 
     record = record_of(arguments.model)

@@ -7,12 +7,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..files import with_version, write_json
+from .options import say
 
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "scikit-image", "matplotlib")
 # glibc's mallopt parameters (malloc.h).
@@ -53,6 +55,23 @@ def load_tensorflow() -> None:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Networks built inside have this dtype policy."""
+    load_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    if precision != "float32" and not [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]:
+        say(f"warning: {precision} is many times slower than float32 on a processor")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def write_record(folder: Any, argv: Sequence[str], **facts: Any) -> Path:

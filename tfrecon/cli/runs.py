@@ -11,7 +11,7 @@ from .options import masking, say
 
 WEIGHTS, RECORD, SETTINGS, _DIGEST = "generator.weights.h5", "run.json", "settings.json", "data_digest"
 # What may differ between a run and its resumption.
-FREE = ("resume", "overwrite", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
+FREE = ("resume", "overwrite", "dry_run", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
         "time_limit")
 FREE_BUT_EPOCHS = tuple(name for name in FREE if name != "epochs")  # of tables and figures: all their curves are as long
 _RESULTS = (WEIGHTS, "MODEL_CARD.md", "config.json", "history.json", "curves.png", RECORD, "series.json", "compare.png",
@@ -23,7 +23,9 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     with --resume. Writes nothing, so that a mistyped command leaves no folder that stands in the way of the next.
     """
     from ..zoo import check_trainable
+    from .process import load_tensorflow
 
+    load_tensorflow()  # the options of some models are described where it is needed, and it must not chatter
     check_trainable(arguments.model, arguments.preset, dict(getattr(arguments, "set", ())))
     masking(arguments)
     check_out(out, arguments.data)
@@ -49,7 +51,7 @@ def check_settings(out: Path, arguments: argparse.Namespace, free: tuple[str, ..
 
     settings, path = _settings(arguments, free), out / SETTINGS
     if path.exists() and arguments.resume:
-        former = _former_settings(path)
+        former = former_settings(out)
         changed = [k for k, v in settings.items() if former.get(k) != v]
         if changed:
             raise UsageError(f"--resume needs the same settings; {path} has others for {', '.join(changed)}.")
@@ -74,15 +76,19 @@ def check_same_data(out: Path, digest: str) -> None:
     """UsageError where a run is to go on with other files than it began with: steps and order would be others."""
     from ..errors import UsageError
 
-    former = _former_settings(out / SETTINGS).get(_DIGEST, digest) if (out / SETTINGS).exists() else digest
+    former = former_settings(out).get(_DIGEST, digest)
     if former != digest:
         raise UsageError(f"The data are not those the run in {out} began with (names or sizes of files differ). Bring them "
                          "back, or begin anew with --overwrite.")
 
 
-def _former_settings(path: Path) -> dict[str, Any]:
+def former_settings(out: Path) -> dict[str, Any]:
+    """With which settings the run in a folder began; none where there is no run."""
     from ..errors import UsageError
 
+    path = out / SETTINGS
+    if not path.exists():
+        return {}
     try:
         former = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:

@@ -14,21 +14,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .batch_size import kept, settled
 from .cluster import rejoining, worker
 from .config import config_of
 from .options import add_json, count, number, positive, print_json, say
+from .process import computing_in
 from .runs import WEIGHTS, begin_run, check_run, check_same_data
 from .tasks import Part, Task, task_of
 from .trainer import build_callbacks, build_options, build_trainer, check_requests, estimate
 from .training_options import add_losses, add_training
 
 HELP = "train a model"
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 _PATHS = ("data", "out", "validation", "init", "vgg_weights")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="options from a JSON or YAML file, as a run's config.json; see README")
-    add_training(parser, preset="recommended", epochs=20)
+    add_training(parser, preset="recommended", epochs=20, auto=True)
     add_losses(parser, several=False)
     parser.add_argument("--validation", metavar="DIR", help="validation data (a part of --data, by patient)")
     parser.add_argument("--validation-fraction", type=number, default=0.2, metavar="F", help="of the patients (0.2)")
@@ -37,19 +40,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-epochs", action="store_true", help="keep both networks of every epoch, named as DeblurGAN's")
     parser.add_argument("--init", metavar="FILE", help="weights the reconstructing network starts with")
     parser.add_argument("--time-limit", type=positive, metavar="MINUTES", help="stop cleanly after so long, to be resumed")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32",
+                        help="of the networks' activations; mixed ones are for GPUs (float16) and TPUs (bfloat16)")
+    parser.add_argument("--dry-run", action="store_true", help="say what a run would cost and write nothing")
     parser.add_argument("--tensorboard", action="store_true", help="also write logs and strips for TensorBoard")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     out, first = Path(arguments.out), worker() in (None, 0)
+    arguments.batch_size = kept(arguments)
     if first:  # the others find the folder as the first one made it
         check_run(out, arguments)
     check_requests(arguments)
+    arguments.batch_size = settled(arguments)
     task = task_of(arguments)
     train, validation, skipped = _parts(task)
-    with rejoining(arguments.argv):
+    with rejoining(arguments.argv), computing_in(arguments.precision):
         result = train_model(task, out, train, validation)
+    if arguments.dry_run:
+        print_json(result) if arguments.json else print("nothing was written")
+        return 0
     if not first:
         say(f"worker {worker()}: done after {result['epochs']} epochs")
         return 0
@@ -70,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[str, Any]:
-    """Train on one part, keep the weights best on the other, write curves and record; returns what was reached.
+    """Train on one part, keep the weights best on the other, write curves and record; returns what was reached, of a dry run
+    what there is before the first epoch.
 
     Of several workers (see `cluster`) only the first one writes.
     """
@@ -112,11 +124,13 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         say(f"{strategy.num_replicas_in_sync} replicas share each batch of {task.batch_size}")
     elif not many:
         say(estimate(trainer, train_data, arguments.epochs))
+    if arguments.dry_run:
+        return {"batch_size": task.batch_size, f"baseline_{task.metric}": baseline}
     if first:
         begin_run(out, arguments, digest=facts["digest"])
         write_json(out / "config.json", _config(arguments))
     together = workers.agreed(strategy)
-    together(False)  # nobody looks for a state before the first one has cleared the folder
+    together([False])  # nobody looks for a state before the first one has cleared the folder
 
     def save_best(facts: dict[str, Any]) -> None:
         save_weights(trainer.generator, out / WEIGHTS, {**card, **facts})
@@ -126,7 +140,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
         trainer, train_data, validation_data, arguments.epochs, out, clock, save_best, callbacks,
         (task.baseline, baseline), limit - (time.monotonic() - began), f"val_{task.metric}", task.lower_is_better,
     )
-    together(False)  # nobody leaves before all have ended
+    together([False])  # nobody leaves before all have ended
     seconds = round(time.monotonic() - began, 1)
     result: dict[str, Any] = {"epochs": len(history), f"baseline_{task.metric}": baseline, "seconds": seconds,
                               "lost_slices": len(lost)}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from .batch_size import batch_size
 from .options import add_blur, add_combine, add_existing, add_mask, add_reading, count, not_negative, positive, seed
 
 # Listed here because help must not import TensorFlow; a test holds them against losses.LOSSES and OPTIMIZERS.
@@ -23,13 +24,13 @@ _PYTHON = {"True": "true", "False": "false", "None": "null"}
 _JIT = {"auto": "auto", "on": True, "off": False}
 
 
-def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> None:
-    """Data, model and optimisation arguments; `preset` and `epochs` are the defaults."""
+def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int, auto: bool = False) -> None:
+    """Data, model and optimisation arguments; `preset` and `epochs` are the defaults, `auto` as in `add_recipe`."""
     parser.add_argument("--data", required=True, metavar="DIR", help="folder or file: full k-space, sharp CT, images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the run writes")
     parser.add_argument("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help="as --model")
     parser.add_argument("--model", default="unet_gan", help="a name from `tfrecon models` (unet_gan)")
-    add_recipe(parser, preset, epochs)
+    add_recipe(parser, preset, epochs, auto)
     parser.add_argument("--width", type=count, help="filters of the U-Net's first stage (the preset's)")
     parser.add_argument("--reconstruction-weight", type=not_negative, metavar="W", help="0 is the original's (the preset's)")
     parser.add_argument("--content", choices=CONTENTS, help="content loss of the DeblurGANs (the preset's)")
@@ -44,13 +45,16 @@ def add_training(parser: argparse.ArgumentParser, preset: str, epochs: int) -> N
     add_reading(parser)
 
 
-def add_recipe(parser: argparse.ArgumentParser, preset: str | None = None, epochs: int | None = None) -> None:
+def add_recipe(
+    parser: argparse.ArgumentParser, preset: str | None = None, epochs: int | None = None, auto: bool = False
+) -> None:
     """How any network is trained: with which options, for how long, on what part of the data. A default that is None depends
-    on the data, as the command says itself.
+    on the data, as the command says itself. `auto`: whether the command finds a batch size by itself (`batch_size.settled`).
     """
     parser.add_argument("--preset", default=preset, help=f"option set of the model ({preset or 'see above'})")
     parser.add_argument("--epochs", type=count, default=epochs, help=f"({epochs or 'see above'})")
-    parser.add_argument("--batch-size", type=count, metavar="N", help="(the model's)")
+    found = ' or "auto": halved until a step fits into the memory' if auto else ""
+    parser.add_argument("--batch-size", type=batch_size if auto else count, metavar="N", help=f"(the model's){found}")
     parser.add_argument("--learning-rate", "--lr", type=positive, metavar="RATE", help="(the preset's)")
     parser.add_argument("--decay", type=positive, default=1.0, metavar="D",
                         help="factor of the learning rate after every epoch (1: constant, as the original)")

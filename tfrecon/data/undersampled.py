@@ -39,7 +39,8 @@ def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, pat
         UsageError: the mask samples nothing.
         ResourceError: it could not be written.
     """
-    shortage = memory_shortage(volume, volume.slices)
+    own_maps = set(_MAPS) & set(volume.extra_keys if volume.coils else ())
+    shortage = memory_shortage(volume, (2 + len(own_maps)) * volume.slices)  # what is read, and the file before it is written
     if shortage:
         raise DataError(f"{volume.name}: {shortage}")
     kspace = [reader.kspace(volume, i) for i in range(volume.slices)]
@@ -55,7 +56,7 @@ def save_undersampled(volume: Volume, reader: SliceReader, masking: Masking, pat
         for i, k in enumerate(kspace):
             stored[i] = k * mask
         file["mask"] = mask
-        for key in set(_MAPS) & set(volume.extra_keys if volume.coils else ()):
+        for key in own_maps:
             maps = file.create_dataset(key, stored.shape, np.complex64)
             for i in range(volume.slices):
                 maps[i] = reader.coil_maps(volume, key, i)

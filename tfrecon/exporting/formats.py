@@ -70,7 +70,7 @@ def _onnx(served: Any, path: Path, signature: list[Any] | None) -> None:
     with _converting("ONNX"):
         model, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
     _name_output(model)
-    _write_bytes(path, model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 
 def _name_output(model: Any) -> None:
@@ -96,7 +96,7 @@ def _tflite(served: Any, path: Path, signature: list[Any] | None) -> None:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         content = converter.convert()
-    _write_bytes(path, content)
+    write_whole(path, content)
 
 
 class _converting:
@@ -117,7 +117,3 @@ class _converting:
         if isinstance(error, Exception):
             first = next(iter(str(error).strip().splitlines()), kind.__name__)
             raise ResourceError(f"The conversion to {self.name} failed: {first[:300]} Export a SavedModel instead.") from error
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    write_whole(path, content)

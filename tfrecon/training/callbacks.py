@@ -178,10 +178,12 @@ class StopCleanly(keras.callbacks.Callback):
     Args:
         checkpoint: saves the state.
         deadline: moment of `time.monotonic` from which on the run stops in the same way, raising `OutOfTime`.
-        agree: tells whether any of the processes that train together says yes; all of them ask it in the same order.
+        agree: tells of each of several answers whether any of the processes that train together says yes; all of them ask it
+            after the same steps, once.
     """
 
-    def __init__(self, checkpoint: Checkpoint, deadline: float = math.inf, agree: Callable[[bool], bool] = bool):
+    def __init__(self, checkpoint: Checkpoint, deadline: float = math.inf,
+                 agree: Callable[[Sequence[bool]], list[bool]] = list):
         super().__init__()
         self.checkpoint, self.deadline, self.agree = checkpoint, deadline, agree
         self.requested = False
@@ -204,20 +206,20 @@ class StopCleanly(keras.callbacks.Callback):
         print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        due = self._due()
-        save = due or self.agree(self.checkpoint.is_old)
-        if save and batch + 1 < self.params["steps"]:  # after the last step the epoch is validated first, and saved then
+        due, old = self._asked()
+        if (due or old) and batch + 1 < self.params["steps"]:  # after the last step the epoch is validated and saved first
             state = self.checkpoint.save(self.checkpoint.epoch, self.checkpoint.first_batch + batch + 1)
             if due:
                 self._stop(f"the state is in {state}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._due():  # in the last step or in validation: this epoch's state is saved
+        if self._asked()[0]:  # in the last step or in validation: this epoch's state is saved
             self._stop(f"after epoch {epoch + 1}; the state is in {self.checkpoint.folder}")
 
-    def _due(self) -> bool:
-        self.requested = self.agree(self.requested)
-        return self.requested or self.agree(time.monotonic() >= self.deadline)
+    def _asked(self) -> tuple[bool, bool]:
+        """Whether the run is to stop, and whether the last state has grown old."""
+        self.requested, late, old = self.agree([self.requested, time.monotonic() >= self.deadline, self.checkpoint.is_old])
+        return self.requested or late, old
 
     def _stop(self, where: str) -> None:
         if self.requested:

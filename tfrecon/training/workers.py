@@ -45,16 +45,16 @@ def is_chief(strategy: Any) -> bool:
     return not is_across_workers(strategy) or strategy.cluster_resolver.task_id == 0
 
 
-def agreed(strategy: Any) -> Callable[[bool], bool]:
-    """A function that all workers call at once: whether any of them said yes."""
+def agreed(strategy: Any) -> Callable[[Sequence[bool]], list[bool]]:
+    """A function that all workers call at once: for each of several questions, whether any of them said yes."""
     if not is_across_workers(strategy):
-        return bool
+        return list
 
     @tf.function
     def together(value: Any) -> Any:
         return strategy.reduce("SUM", strategy.run(tf.identity, args=(value,)), axis=None)
 
-    return lambda yes: bool(together(tf.constant(float(yes))) > 0)
+    return lambda answers: (together(tf.cast(answers, tf.float32)).numpy() > 0).tolist()
 
 
 def fit_across_workers(

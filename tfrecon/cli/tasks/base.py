@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..memory import usual_batch
 from ..options import report_skipped, say
 from ..training_options import model_options
 
@@ -115,8 +116,7 @@ class Task(ABC):
 
     @property
     def batch_size(self) -> int:
-        a = self.arguments
-        return a.batch_size or self.record.batch_sizes.get(a.preset, self.record.batch_size)
+        return self.arguments.batch_size or usual_batch(self.arguments)
 
     @property
     def options(self) -> dict[str, Any]:

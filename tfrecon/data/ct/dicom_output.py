@@ -43,7 +43,7 @@ def write_derived(path: Path, file: DicomFile, coded: Sequence[np.ndarray], seri
     content = io.BytesIO()  # or a full disk would pass for a damaged input
     with parsing(file.path, "DICOM header"):
         pydicom.dcmwrite(content, dataset, enforce_file_format=True)
-    write_whole(path, content.getbuffer())
+    write_whole(path, content.getvalue())
 
 
 def _reference(pydicom: Any, dataset: Any) -> None:

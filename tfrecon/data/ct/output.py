@@ -193,5 +193,5 @@ def _save_png(
     content = io.BytesIO()  # or a full disk would pass for a damaged input
     with reading(volume.paths[0], "PNG image"):
         image.save(content, format="PNG")
-    write_whole(path, content.getbuffer())
+    write_whole(path, content.getvalue())
     return clipped

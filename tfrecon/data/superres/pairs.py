@@ -20,7 +20,7 @@ from ..shards import ShardIndex
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
 from ..stream import EpochClock
-from .shards import ShardVolume, index_superres, shard_batches
+from .shards import index_superres, shard_batches
 from .stream import SuperresStream
 from .value_range import check_value_range
 from .volumes import MagnitudeIndex, MagnitudeVolume
@@ -100,7 +100,7 @@ def superres_pairs(
     return _pipeline(stream)
 
 
-def image_size(volume: MagnitudeVolume | ShardVolume, size: Any = None, patch: int | None = None) -> tuple[int, int]:
+def image_size(volume: MagnitudeVolume, size: Any = None, patch: int | None = None) -> tuple[int, int]:
     """(h, w) a volume's slices are cropped or padded to: `size`, else its own cut to a multiple of 4.
 
     With a patch nothing needs to be a multiple of 4 but that.

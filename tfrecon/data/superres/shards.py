@@ -36,46 +36,19 @@ _LAYOUT = Layout("superres", _record_bytes)
 
 
 @dataclass(frozen=True)
-class ShardVolume:
-    """One volume in a shard, in the terms of `MagnitudeVolume`.
+class ShardVolume(MagnitudeVolume):
+    """One volume in a shard: a `MagnitudeVolume` whose file is the shard; the maximum it states is in its records.
 
     Attributes:
         number: what its records call it. shard: number of the shard that holds all of it.
-        patient: what volumes of one person share within one conversion; no other conversion uses the same word.
-        stamp: size and modification time of the shard.
     """
 
-    name: str
-    number: int
-    shard: int
-    target_key: str
-    target_shape: tuple[int, int]
-    slices: int
-    patient: str
-    notes: tuple[str, ...]
-    stamp: tuple[int, int]
-
-    @property
-    def height(self) -> int:
-        return self.target_shape[0]
-
-    @property
-    def width(self) -> int:
-        return self.target_shape[1]
+    number: int = 0
+    shard: int = 0
 
     @property
     def record_bytes(self) -> int:
         return 4 * self.height * self.width
-
-    @property
-    def stamps(self) -> tuple[tuple[int, int], ...]:
-        """The stamps of all files a volume lies in: its shard's."""
-        return (self.stamp,)
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """Of the file's attributes only what stands for the person; the maximum is in the records."""
-        return {"patient_id": self.patient}
 
 
 def index_superres(path: Paths, key: str | None = None, strict: bool = False) -> MagnitudeIndex | ShardIndex:
@@ -88,8 +61,8 @@ def index_shards(folder: Any, key: str | None = None) -> ShardIndex:
     """The volumes in a folder of shards of images, written by `write_shards` (`tfrecon convert`); see `read_shards`."""
 
     def volume(number: int, row: dict, patient: str, path: str, stamp: tuple[int, int]) -> ShardVolume:
-        return ShardVolume(row["name"], number, row["shard"], row["key"], (row["height"], row["width"]), row["slices"], patient,
-                           tuple(row["notes"]), stamp)
+        return ShardVolume(path, row["name"], row["key"], (row["height"], row["width"]), row["slices"], {"patient_id": patient},
+                           tuple(row["notes"]), stamp, number, row["shard"])
 
     return read_shards(folder, _LAYOUT, volume, key)
 
