@@ -13,7 +13,9 @@ import numpy as np
 
 from ..errors import UsageError
 
-_THREADS = min(4, os.cpu_count() or 1)
+# Of transforms: one for each core at once. What tf.data finds by itself is as many, a moment after every epoch's beginning.
+PARALLEL = os.cpu_count() or 1
+_THREADS = min(4, PARALLEL)
 _ALIGNMENT = 64  # bytes, of TensorFlow's buffers
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..physics import masked_and_full
-from .batching import Share, batched, check_batch_size, check_nan, elements, shareable
+from .batching import PARALLEL, Share, batched, check_batch_size, check_nan, elements, shareable
 from .index import Index, check_single_coil, output_size
 from .kspace_shards import index_masked
 from .masking import Masking
@@ -133,7 +133,7 @@ def _pipeline(
     static = next(iter(sizes)) if len(sizes) == 1 else None
 
     def make(share: Share) -> Any:
-        dataset = _slices(stream, batch_size, share).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = _slices(stream, batch_size, share).map(to_pair, num_parallel_calls=PARALLEL)
         return batched(dataset, sizes, batch_size, drop_remainder, share=share)
 
     return shareable(make, static is not None and (drop_remainder or sizes.total() % batch_size == 0))

@@ -14,6 +14,8 @@ import numpy as np
 
 from .fourier import ifft2c
 
+_SMALL, _LARGE = 1e-12, 1e18  # between them an image's magnitudes are right to 1e-7 of the largest one
+
 
 def zero_filled(kspace: Any, mask: Any = None) -> np.ndarray:
     """Magnitude of the inverse FFT with unmeasured columns set to zero (NumPy; the plain form).
@@ -81,9 +83,16 @@ def _absolute(x: Any) -> Any:
     import tensorflow as tf
 
     real, imaginary = tf.math.real(x), tf.math.imag(x)
-    largest = tf.maximum(tf.reduce_max(tf.abs(real)), tf.reduce_max(tf.abs(imaginary)))
-    unit = tf.where(largest > 0, largest, 1.0)  # squares of very small or large numbers leave float32
-    return tf.sqrt(tf.square(real / unit) + tf.square(imaginary / unit)) * unit
+    plain = tf.sqrt(tf.square(real) + tf.square(imaginary))
+
+    def in_units() -> Any:
+        largest = tf.maximum(tf.reduce_max(tf.abs(real)), tf.reduce_max(tf.abs(imaginary)))
+        unit = tf.where(largest > 0, largest, 1.0)
+        return tf.sqrt(tf.square(real / unit) + tf.square(imaginary / unit)) * unit
+
+    # Squares of very small or large numbers leave float32; a NaN is neither.
+    largest = tf.reduce_max(plain)
+    return tf.cond((largest > _SMALL) & (largest < _LARGE), lambda: plain, in_units)
 
 
 def _shift_and_crop(x: Any, size: Any, crop: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...physics import blur
-from ..batching import batched, elements
+from ..batching import PARALLEL, batched, elements
 from ..memory import check_slices_fit
 from ..splits import Sample, all_samples
 from ..stream import EpochClock
@@ -118,7 +118,7 @@ def _pipeline(
         facts = {"data_range": tf.ones(()), "scale": levels[2]}
         return (*pair, facts) if metadata else pair
 
-    dataset = elements(stream, _signature(stream, tf)).map(to_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = elements(stream, _signature(stream, tf)).map(to_pair, num_parallel_calls=PARALLEL)
     return batched(dataset, _sizes(stream), batch_size, drop_remainder)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import DataError, UsageError, shown
 from ...transforms import reduce_by_four
-from ..batching import Share, check_nan, count_batches, elements, shareable
+from ..batching import PARALLEL, Share, check_nan, count_batches, elements, shareable
 from ..memory import check_slices_fit
 from ..shards import ShardIndex
 from ..slices import SliceReader
@@ -150,7 +150,7 @@ def _to_pairs(batches: Any, metadata: bool) -> Any:
         pair = reduce_by_four(large), large
         return (*pair, dict(zip(("scale", "offset", "data_range"), tf.unstack(facts, axis=1)))) if metadata else pair
 
-    return batches.map(to_pair, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batches.map(to_pair, num_parallel_calls=PARALLEL).prefetch(tf.data.AUTOTUNE)
 
 
 def _whole_size(size: Any) -> tuple[int, int]:
