@@ -85,11 +85,16 @@ def volume(path, attributes: Mapping = (), images=None, **datasets) -> Path:
     return path
 
 
-def volumes(folder, names="abc", **options) -> Path:
+def volumes(folder, names="abc", shape=(2, 24, 20), **options) -> Path:
     """A folder with a volume for each name, each of its own patient."""
     for seed, name in enumerate(names):
-        volume(Path(folder) / f"{name}.h5", images=disc(seed=seed), **options)
+        volume(Path(folder) / f"{name}.h5", images=disc(*shape, seed), **options)
     return Path(folder)
+
+
+def training(data, out, *more) -> tuple:
+    """The words that train the smallest network for one epoch."""
+    return ("train", "--data", data, "--out", out, *TINY, "--epochs", 1, *more)
 
 
 def nan_slice(path, i=1) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import keras
 import pytest
-from cli_tools import ROOT, TINY, call, disc, volume
+from cli_tools import ROOT, call, disc, training, volume, volumes
 
 from tfrecon.cli.config import expanded
 from tfrecon.cli.train import configure
@@ -31,14 +31,7 @@ echo "tfrecon train: out of device memory; take a smaller --crop" >&2
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate("abc"):
-        volume(folder / f"{name}.h5", images=disc(4, 36, 32, seed))
-    return folder
-
-
-def training(data, out, *more):
-    return ("train", "--data", data, "--out", out, *TINY, "--epochs", 1, *more)
+    return volumes(tmp_path_factory.mktemp("data"), shape=(4, 36, 32))
 
 
 def test_a_dry_run_says_what_a_run_would_cost_and_writes_nothing(capsys, data, tmp_path):

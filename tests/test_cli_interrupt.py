@@ -9,17 +9,14 @@ import time
 
 import numpy as np
 import pytest
-from cli_tools import ROOT, TINY, arrays, as_shown_to_users, call, disc, fingerprint, results, volume
+from cli_tools import ROOT, TINY, arrays, as_shown_to_users, call, fingerprint, results, volumes
 
 STEPS = 4  # of an epoch: two training volumes of four slices in batches of two
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data for interrupting")
-    for seed, name in enumerate("abc"):
-        volume(folder / f"{name}.h5", images=disc(4, 34, 32, seed))
-    return folder
+    return volumes(tmp_path_factory.mktemp("data for interrupting"), shape=(4, 34, 32))
 
 
 def command(data, out, *more):

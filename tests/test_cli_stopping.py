@@ -8,7 +8,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from cli_tools import ROOT, TINY, call, disc, fingerprint, results, volume
+from cli_tools import ROOT, call, disc, fingerprint, results, training, volume, volumes
 
 from tfrecon import create
 from tfrecon.cli.memory import advice
@@ -18,14 +18,7 @@ from tfrecon.training.callbacks import Checkpoint
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate("abc"):
-        volume(folder / f"{name}.h5", images=disc(4, 36, 32, seed))
-    return folder
-
-
-def training(data, out, *more):
-    return ("train", "--data", data, "--out", out, *TINY, "--epochs", 1, *more)
+    return volumes(tmp_path_factory.mktemp("data"), shape=(4, 36, 32))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from cli_tools import TINY, arrays, call, disc, results, volume, volumes
+from cli_tools import TINY, arrays, call, results, volumes
 from ct_tools import nifti, png, series
 from disk_tools import can_mount, full_after, mounted
 
@@ -85,10 +85,7 @@ def test_a_full_disk_is_not_taken_for_a_damaged_input(tmp_path, format):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate("abc"):
-        volume(folder / f"{name}.h5", images=disc(4, 36, 32, seed))
-    return folder
+    return volumes(tmp_path_factory.mktemp("data"), shape=(4, 36, 32))
 
 
 @pytest.fixture(scope="module")

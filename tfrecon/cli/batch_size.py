@@ -23,7 +23,12 @@ _UNUSABLE = 5
 
 def batch_size(text: str) -> int | str:
     """A number, or `AUTO`."""
-    return AUTO if text == AUTO else count(text)
+    if text == AUTO:
+        return AUTO
+    try:
+        return count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {AUTO}") from error
 
 
 def kept(arguments: argparse.Namespace) -> Any:

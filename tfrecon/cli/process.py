@@ -61,17 +61,14 @@ def load_tensorflow() -> None:
 def computing_in(precision: str) -> Iterator[None]:
     """Networks built inside have this dtype policy."""
     load_tensorflow()
-    import keras
     import tensorflow as tf
+
+    from ..models.policy import built_under
 
     if precision != "float32" and not [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]:
         say(f"warning: {precision} is many times slower than float32 on a processor")
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
+    with built_under(precision):
         yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def write_record(folder: Any, argv: Sequence[str], **facts: Any) -> Path:

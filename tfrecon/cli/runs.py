@@ -25,8 +25,10 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     from ..zoo import check_trainable
     from .process import load_tensorflow
 
-    load_tensorflow()  # the options of some models are described where it is needed, and it must not chatter
-    check_trainable(arguments.model, arguments.preset, dict(getattr(arguments, "set", ())))
+    options = dict(getattr(arguments, "set", ()))
+    if options:
+        load_tensorflow()  # without its chatter
+    check_trainable(arguments.model, arguments.preset, options)
     masking(arguments)
     check_out(out, arguments.data)
     check_settings(out, arguments, free)

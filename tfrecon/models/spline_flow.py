@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -15,6 +13,7 @@ from ..layers import CentreLevels, Conv1x1LU, FlowStep, RationalQuadraticCouplin
 from ..layers.flow_linear import apply_map, undo_map
 from ..layers.rational_quadratic import MOST_BINS
 from .conditioners import convnet_conditioner, residual_conditioner
+from .policy import built_under
 from .sizes import check_counts, is_number
 
 _CONDITIONERS = {"convnet": convnet_conditioner, "residual": residual_conditioner}
@@ -109,7 +108,7 @@ class SplineFlow(keras.Model):
         }
         self.multi_scale, self.num_bits = bool(multi_scale), int(num_bits)
         self.sizes = _level_sizes(self.image_shape, levels, self.multi_scale)
-        with _policy(policy):  # a saved flow comes back in its own precision
+        with built_under(policy):  # a saved flow comes back in its own precision
             self.preprocess = CentreLevels(num_bits, name="preprocess")
             self.squeeze = Squeeze(name="squeeze")
             self.steps = [[self._step(level, number) for number in range(1, steps_per_level + 1)] for level in range(levels)]
@@ -255,17 +254,6 @@ def log_normal(z: Any) -> Any:
 def bits_per_dimension(log_prob: Any, size: int) -> Any:
     """Negative log-density in bits for each of an image's `size` values."""
     return -log_prob / (math.log(2.0) * size)
-
-
-@contextmanager
-def _policy(policy: Any) -> Iterator[None]:
-    """Layers built inside take this dtype policy."""
-    former = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(former)
 
 
 def _fixed(maps: list) -> list:

@@ -122,7 +122,8 @@ def check_trainable(name: str, preset: str | None, options: Mapping[str, Any] = 
     if record.make is None:
         raise UsageError(f"{name} has no weights, so there is nothing to train. Choose another model.")
     _preset(record, preset)
-    _check_options(record, options)
+    if options:  # to see which there are takes TensorFlow
+        _check_options(record, options)
 
 
 def _preset(record: Record, preset: str | None) -> Mapping[str, Any]:
