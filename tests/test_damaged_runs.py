@@ -18,6 +18,7 @@ from tfrecon.exporting import read_golden
 from tfrecon.training.callbacks import Checkpoint, KeepBest
 
 DEEP = "[" * 100_000 + "]" * 100_000
+LONG = '[{"loss": 1' + "0" * 400 + "}]"  # no float holds it
 
 
 def compiled(model):
@@ -36,7 +37,7 @@ def run(tmp_path):
     return checkpoint.save(1, 3), model
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "5", "[1]", '[{"loss": "low"}]', '[{"loss": null}]', DEEP, b"[\xff]"],
+@pytest.mark.parametrize("text", ["", "{", "{}", "5", "[1]", '[{"loss": "low"}]', '[{"loss": null}]', LONG, DEEP, b"[\xff]"],
                          ids=lambda text: repr(text[:20]))
 def test_a_damaged_history_stops_the_resumption(tmp_path, run, text):
     (tmp_path / "history.json").write_bytes(text if isinstance(text, bytes) else text.encode())

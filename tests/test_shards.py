@@ -360,7 +360,12 @@ def test_records_that_lie(tmp_path):
         superres_pairs(tmp_path / "out")
 
 
-@pytest.mark.parametrize("record", [b"\x86\xff\n" * 9, b"plain text", b"", tf.train.Example().SerializeToString() + b"\n\x00"])
+# A record whose image is of a kind there is none of.
+_UNKNOWN = b"\n\x0f\n\r\n\x05image\x12\x04J\x02\x01\x01"
+
+
+@pytest.mark.parametrize("record", [b"\x86\xff\n" * 9, b"plain text", b"", tf.train.Example().SerializeToString() + b"\n\x00",
+                                    _UNKNOWN])
 def test_records_that_are_none(tmp_path, record):
     """TensorFlow's own sentence quotes the bytes, and Python cannot even read it where they are no text."""
     write(tmp_path / "in" / "a.h5", np.ones((2, 8, 8), np.float32))

@@ -20,6 +20,7 @@ from .errors import DataError, ResourceError, TfreconError, shown
 # release writes, all later ones read (README, "Files and versions").
 FORMAT_VERSION, _VERSION = 1, "format_version"
 _JSON_BYTES = 2**24  # a record with the names of ten thousand volumes has one
+_DIGITS = 40
 _PART = re.compile(r"\..+\.([0-9]+)\.part(?:\.weights\.h5)?", re.DOTALL)
 
 
@@ -153,7 +154,7 @@ def read_json(path: Any, kind: type) -> Any:
     try:
         if not os.path.isfile(path) or os.path.getsize(path) > _JSON_BYTES:
             raise DataError(f"{where} is no file of at most {_JSON_BYTES} bytes; expected the JSON a run leaves.")
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"), parse_int=_whole)
     except DataError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -162,6 +163,12 @@ def read_json(path: Any, kind: type) -> Any:
         raise DataError(f"{where} is damaged: expected {'an object' if kind is dict else 'a list'}, found "
                         f"{type(found).__name__}; bring it back, or repeat the run.")
     return found
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:  # no float could hold some of them
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def sha256_of(*paths: Any) -> str:

@@ -22,12 +22,12 @@ def check_run(out: Path, arguments: argparse.Namespace, free: tuple[str, ...] = 
     """Refuse wrong arguments, and to mix runs: an existing one is replaced with --overwrite and continued, unchanged,
     with --resume. Writes nothing, so that a mistyped command leaves no folder that stands in the way of the next.
     """
-    from ..zoo import check_trainable
+    from ..zoo import check_trainable, record_of
     from .process import load_tensorflow
 
     options = dict(getattr(arguments, "set", ()))
-    if options:
-        load_tensorflow()  # without its chatter
+    if options and record_of(arguments.model).takes:
+        load_tensorflow()  # where the options of other classes are looked up; without its chatter
     check_trainable(arguments.model, arguments.preset, options)
     masking(arguments)
     check_out(out, arguments.data)
