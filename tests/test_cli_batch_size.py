@@ -51,8 +51,55 @@ def test_a_dry_run_leaves_a_run_as_it_is(capsys, data, tmp_path):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_the_estimate_is_that_of_the_largest_images(capsys, tmp_path, monkeypatch):
+    from tfrecon import training as classes
+
+    volumes(tmp_path / "data", "abcdef", (4, 36, 32))
+    volume(tmp_path / "data" / "g.h5", images=disc(3, 84, 80))
+    seen, plain = [], classes.measure_step
+    monkeypatch.setattr(classes, "measure_step", lambda trainer, data: (
+        seen.extend(image.shape for image, *_ in data.take(1)), plain(trainer, data))[1])
+    for seed in range(3):
+        assert call(capsys, *training(tmp_path / "data", tmp_path / "out", "--dry-run", "--seed", seed)).code == 0
+    assert (2, 80, 80, 1) in seen and set(seen) <= {(2, 80, 80, 1), (2, 32, 32, 1)}
+
+
+@pytest.mark.slow
+def test_images_of_one_size_make_whole_batches(capsys, tmp_path):
+    """XLA would compile the last one of an epoch anew."""
+    volumes(tmp_path / "data", "abc", (3, 196, 192))
+    told = call(capsys, "train", "srrescycgan", "--data", tmp_path / "data", "--out", tmp_path / "out", "--target",
+                "reconstruction_esc", "--batch-size", 4, "--dry-run", "--content", "l1")
+    assert told.code == 0 and "an epoch of 1," in told.err, told.err
+
+
+def test_auto_goes_on_with_the_models_own_batch(capsys, data, tmp_path, monkeypatch):
+    words = ("train", "unet_gan", "--data", data, "--out", tmp_path / "out", "--preset", "small", "--width", 2, "--epochs", 1)
+    assert call(capsys, *words).code == 0
+    monkeypatch.setattr(sys, "executable", "/nobody/is/asked")
+    assert call(capsys, *words, "--batch-size", "auto", "--resume").code == 0
+
+
+def test_a_run_from_before_an_option_goes_on(capsys, data, tmp_path):
+    out = tmp_path / "out"
+    assert call(capsys, *training(data, out)).code == 0
+    settings = json.loads((out / "settings.json").read_text())
+    del settings["precision"]
+    (out / "settings.json").write_text(json.dumps(settings))
+    assert call(capsys, *training(data, out, "--resume")).code == 0
+    for damaged in ({}, {**settings, "width": 3}):
+        (out / "settings.json").write_text(json.dumps(damaged))
+        assert call(capsys, *training(data, out, "--resume")).code == 2
+
+
+def test_with_stderr_closed_commands_run():
+    words = f'"{sys.executable}" -m tfrecon models --json 2>&-'
+    done = subprocess.run(words, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "unet_gan" in {model["name"] for model in json.loads(done.stdout)}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a shell script stands for the other process")
-@pytest.mark.parametrize("end", ["exit 5", "kill -9 $$"])
+@pytest.mark.parametrize("end", ["exit 5", pytest.param("kill -9 $$", marks=pytest.mark.slow)])
 def test_auto_halves_the_models_own_batch_until_a_step_fits(capsys, data, tmp_path, monkeypatch, end):
     told, script = tmp_path / "told", tmp_path / "python"
     script.write_text(SHORT.format(told=told, end=end))
@@ -61,10 +108,10 @@ def test_auto_halves_the_models_own_batch_until_a_step_fits(capsys, data, tmp_pa
     out = tmp_path / "out"
     words = ("train", "unet_gan", "--data", data, "--out", out, "--preset", "small", "--width", 2, "--epochs", 1)
     done = call(capsys, *words, "--batch-size", "auto")
-    assert done.code == 0 and "batch size 4: the memory is not enough\nbatch size 2\n" in done.err
+    assert done.code == 0 and "size 4\nthe memory is not enough\ntrying a step with batch size 2\n" in done.err
     tried = told.read_text().splitlines()
     assert [line.split()[-3:] for line in tried] == [["--batch-size", n, "--dry-run"] for n in ("4", "2")]
-    assert all(line.startswith("-m tfrecon train unet_gan --data") for line in tried)
+    assert all("; entry() train unet_gan --data" in line for line in tried)
     assert json.loads((out / "config.json").read_text())["batch_size"] == 2
     resumed = call(capsys, *words, "--batch-size", "auto", "--resume")  # the size it began with, asked of nobody
     assert resumed.code == 0 and told.read_text().splitlines() == tried
@@ -105,7 +152,7 @@ def test_auto_where_memory_really_ends(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "tfrecon", *map(str, words), "--batch-size", "auto", "--time-limit", "0.01"], cwd=ROOT,
         capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)), check=False)
-    assert done.returncode == 0 and "batch size 5: the memory is not enough\n" in done.stderr, done.stderr
+    assert done.returncode == 0 and "batch size 5\nthe memory is not enough\n" in done.stderr, done.stderr
     assert json.loads((tmp_path / "out/settings.json").read_text())["batch_size"] in (1, 2)
 
 

@@ -188,3 +188,16 @@ def test_ctrl_c_elsewhere_leaves_whole_files_and_a_second_run_the_same_ones(
     assert call(capsys, *[str(tmp_path / "whole") if word == str(tmp_path / "out") else word for word in words]).code == 0
     for name in (n for n in results(tmp_path / "whole") if n != "run.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_ctrl_c_while_the_workers_agree_is_not_forgotten(tmp_path):
+    from tfrecon.training.callbacks import Checkpoint, StopCleanly
+
+    def agree(answers):
+        stop._request()
+        return list(answers)
+
+    stop = StopCleanly(Checkpoint(tmp_path), agree=agree)
+    assert stop._asked() == (False, False)  # too late for this step
+    stop.agree = list
+    assert stop._asked() == (True, False)

@@ -6,7 +6,8 @@ from tfrecon import machine
 
 KIB, MIB = 2**10, 2**20
 HOST = {"meminfo": "MemTotal: 9000 kB\nMemAvailable: 8000 kB\nSwapFree: 500 kB\n"}
-SECOND = {"memory.max": 3000 * KIB, "memory.current": 2800 * KIB, "memory.stat": f"anon 1\ninactive_file {100 * KIB}\n"}
+SECOND = {"memory.max": 3000 * KIB, "memory.current": 2800 * KIB,
+          "memory.stat": f"anon 1\ninactive_file {40 * KIB}\nactive_file {70 * KIB}\nfile_dirty {10 * KIB}\n"}
 FIRST = {"memory/memory.limit_in_bytes": 2000 * KIB, "memory/memory.usage_in_bytes": 1900 * KIB,
          "memory/memory.stat": f"inactive_file 7\ntotal_inactive_file {50 * KIB}\n"}
 NO_LIMIT = {"memory/memory.limit_in_bytes": 2**63 - 4096, "memory/memory.usage_in_bytes": 0}

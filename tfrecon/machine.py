@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+_CACHED, _UNWRITTEN = ("inactive_file", "active_file"), ("file_dirty", "file_writeback", "dirty", "writeback")
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -38,7 +39,7 @@ def _host() -> dict[str, int]:
 def _container(swap: int = 0) -> int | None:
     """What control groups of version 2 leave, with at most so much swap."""
     with suppress(OSError, ValueError):  # "max" is not a number: no limit
-        left = max(_number("memory.max") - _number("memory.current") + _reclaimable("inactive_file"), 0)
+        left = max(_number("memory.max") - _number("memory.current") + _reclaimable(), 0)
         with suppress(OSError, ValueError):
             swap = min(swap, max(_number("memory.swap.max") - _number("memory.swap.current"), 0))
         return left + swap
@@ -48,7 +49,7 @@ def _container(swap: int = 0) -> int | None:
 def _older_container() -> int | None:
     """What those of version 1 leave; their limit of memory with swap is seldom set, and not looked at."""
     with suppress(OSError, ValueError):  # without a limit it is a number no machine has
-        used = _number("memory/memory.usage_in_bytes") - _reclaimable("total_inactive_file", "memory/")
+        used = _number("memory/memory.usage_in_bytes") - _reclaimable("memory/", "total_")
         return max(_number("memory/memory.limit_in_bytes") - used, 0)
     return None
 
@@ -57,9 +58,10 @@ def _number(name: str) -> int:
     return int((_CGROUP / name).read_text())
 
 
-def _reclaimable(name: str, folder: str = "") -> int:
-    """Bytes of cached files that count as used and are given up on demand."""
+def _reclaimable(folder: str = "", prefix: str = "") -> int:
+    """Bytes of cached files that count as used and are given up on demand: all but what has yet to be written to the disk."""
     with suppress(OSError, ValueError):
-        lines = dict(line.split() for line in (_CGROUP / f"{folder}memory.stat").read_text().splitlines())
-        return int(lines.get(name, 0))
+        found = dict(line.split() for line in (_CGROUP / f"{folder}memory.stat").read_text().splitlines())
+        cached, unwritten = (sum(int(found.get(prefix + name, 0)) for name in names) for names in (_CACHED, _UNWRITTEN))
+        return max(cached - unwritten, 0)
     return 0

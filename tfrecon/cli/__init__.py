@@ -30,6 +30,7 @@ def entry() -> None:
     """
     from .memory import watched
 
+    _open_closed_streams()
     try:
         with watched(sys.argv[1:]):
             code = main()
@@ -41,6 +42,17 @@ def entry() -> None:
                 stream.flush()
         os._exit(code)
     sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Where a caller closed some, the next file opened would take their place, and what is said would go into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 for as long as the process lives
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,8 @@ Every size is tried by a dry run in another process: where memory ends, a proces
 from __future__ import annotations
 
 import argparse
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +20,9 @@ from .options import count, say
 from .runs import former_settings
 
 AUTO = "auto"
-_UNUSABLE = 5
+_UNUSABLE, _TOLD = 5, "out of (device )?memory;|before the memory is full"
+# How processes end where memory does: by the system, or because a library was refused some.
+_DEATHS = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV) if sys.platform != "win32" else ()
 
 
 def batch_size(text: str) -> int | str:
@@ -33,8 +37,8 @@ def batch_size(text: str) -> int | str:
 
 def kept(arguments: argparse.Namespace) -> Any:
     """The batch size as it was given, or for "auto" the one with which the run began that is to go on."""
-    former = former_settings(Path(arguments.out)).get("batch_size") if arguments.resume else None
-    return arguments.batch_size if arguments.batch_size != AUTO or former is None else former
+    former = former_settings(Path(arguments.out)) if arguments.resume and arguments.batch_size == AUTO else {}
+    return former.get("batch_size", arguments.batch_size)
 
 
 def settled(arguments: argparse.Namespace) -> int | None:
@@ -50,19 +54,23 @@ def settled(arguments: argparse.Namespace) -> int | None:
     if worker() is not None:
         raise UsageError("--batch-size auto is for one machine; TF_CONFIG names several. Give the size of the batch they share.")
     size = usual_batch(arguments)
-    while size > 1 and not _fits(arguments.argv, size):
-        say(f"batch size {size}: the memory is not enough")
+    while size > 1:
+        say(f"trying a step with batch size {size}")
+        if not _is_short_of_memory(arguments.argv, size):
+            break
+        say("the memory is not enough")
         size //= 2
-    say(f"batch size {size}")
     return size
 
 
-def _fits(argv: Sequence[str], size: int) -> bool:
-    """Whether the same command takes its first steps with this size. What else may be wrong, the run itself will say."""
-    words = list(argv)
+def _is_short_of_memory(argv: Sequence[str], size: int) -> bool:
+    """Whether the same command, with this size, ends over its first steps. What else may be wrong, the run itself will say."""
+    from ..hdf5.tasting import WITHOUT_THE_FOLDER, own_environment
+
+    command, words = f"{WITHOUT_THE_FOLDER}; from tfrecon.cli import entry; entry()", list(argv)
     end = words.index("--") if "--" in words else len(words)
     words[end:end] = ["--batch-size", str(size), "--dry-run"]
-    tried = subprocess.run([sys.executable, "-m", "tfrecon", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+    tried = subprocess.run([sys.executable, "-c", command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, env=own_environment(), text=True, errors="replace", check=False)
     last = tried.stderr.strip().rpartition("\n")[2]
-    return tried.returncode >= 0 and not (tried.returncode == _UNUSABLE and "memory" in last)
+    return -tried.returncode in _DEATHS or (tried.returncode == _UNUSABLE and re.search(_TOLD, last) is not None)

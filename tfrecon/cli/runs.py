@@ -54,7 +54,8 @@ def check_settings(out: Path, arguments: argparse.Namespace, free: tuple[str, ..
     settings, path = _settings(arguments, free), out / SETTINGS
     if path.exists() and arguments.resume:
         former = former_settings(out)
-        changed = [k for k, v in settings.items() if former.get(k) != v]
+        # An option that came after the run began stands in none of its files.
+        changed = [k for k, v in settings.items() if former.get(k, v) != v] if former else list(settings)
         if changed:
             raise UsageError(f"--resume needs the same settings; {path} has others for {', '.join(changed)}.")
     elif path.exists() and not arguments.overwrite:

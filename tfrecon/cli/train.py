@@ -21,7 +21,7 @@ from .options import add_json, count, number, positive, print_json, say
 from .process import computing_in
 from .runs import WEIGHTS, begin_run, check_run, check_same_data
 from .tasks import Part, Task, task_of
-from .trainer import build_callbacks, build_options, build_trainer, check_requests, estimate
+from .trainer import build_callbacks, build_options, build_trainer, check_requests, estimate, largest_images
 from .training_options import add_losses, add_training
 
 HELP = "train a model"
@@ -59,8 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     with rejoining(arguments.argv), computing_in(arguments.precision):
         result = train_model(task, out, train, validation)
     if arguments.dry_run:
+        result["skipped"] = {s.name: s.reason for s in skipped}
         print_json(result) if arguments.json else print("nothing was written")
-        return 0
+        return 3 if skipped else 0
     if not first:
         say(f"worker {worker()}: done after {result['epochs']} epochs")
         return 0
@@ -107,7 +108,8 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     clock, side = EpochClock(), task.side(train, validation)
     lost: set[tuple[str, int]] = set()
     watched = {"strict": arguments.strict, "lost": lost}
-    train_data = task.dataset(train, True, side, clock=clock, drop_remainder=many, **watched)
+    whole = {"drop_remainder": True} if many else {}  # else the task decides
+    train_data = task.dataset(train, True, side, clock=clock, **whole, **watched)
     validation_data = task.dataset(validation, False, side, **watched)
     options = build_options(task, side)
     with strategy.scope():
@@ -123,7 +125,9 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     if many and first:
         say(f"{strategy.num_replicas_in_sync} replicas share each batch of {task.batch_size}")
     elif not many:
-        say(estimate(trainer, train_data, arguments.epochs))
+        largest = largest_images(task, train)
+        measured = train_data if largest is train else task.dataset(largest, True, side, **watched)
+        say(estimate(trainer, train_data, arguments.epochs, measured))
     if arguments.dry_run:
         return {"batch_size": task.batch_size, f"baseline_{task.metric}": baseline}
     if first:

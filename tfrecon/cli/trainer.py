@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import say
-from .tasks import Task
+from .tasks import Part, Task
 from .training_options import jit_compile, learning_rate, model_options
 
 
@@ -50,12 +50,23 @@ def build_trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
     return trainer
 
 
-def estimate(trainer: Any, data: Any, epochs: int) -> str:
-    """What the run will cost, measured on a step."""
+def largest_images(task: Task, part: Part) -> Part:
+    """The slices of a part whose images are the largest, which take the most memory; the part itself where all are alike."""
+    from ..data.splits import all_samples
+
+    if len(task.sizes(part)) == 1:
+        return part
+    samples = all_samples(part.index) if part.samples is None else part.samples
+    areas = {number: max(h * w for h, w in task.sizes(Part(part.index, [(number, 0)]))) for number, _ in samples}
+    return Part(part.index, [(number, i) for number, i in samples if areas[number] == max(areas.values())])
+
+
+def estimate(trainer: Any, data: Any, epochs: int, measured: Any) -> str:
+    """What the run will cost, measured on a step with a batch of `measured`."""
     from ..machine import free_memory
     from ..training import measure_step
 
-    cost, steps = measure_step(trainer, data), int(data.cardinality())
+    cost, steps = measure_step(trainer, measured), int(data.cardinality())
     epoch = cost.seconds * steps
     free = free_memory()
     left = "" if free is None else f", {free / 2**30:.3g} GiB are free beside it"

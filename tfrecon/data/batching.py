@@ -13,9 +13,11 @@ import numpy as np
 
 from ..errors import UsageError
 
-# Of transforms: one for each core at once. What tf.data finds by itself is as many, a moment after every epoch's beginning.
-PARALLEL = os.cpu_count() or 1
-_THREADS = min(4, PARALLEL)
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# Of transforms: one for each core at once, as far as one reader feeds them. What tf.data finds by itself is as many, a moment
+# after every epoch's beginning.
+PARALLEL = min(16, _CORES)
+_THREADS = min(4, _CORES)
 _ALIGNMENT = 64  # bytes, of TensorFlow's buffers
 
 

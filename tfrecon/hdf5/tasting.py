@@ -18,13 +18,19 @@ from ..errors import DataError, ResourceError, shown
 
 _HERE = Path(__file__).resolve().parent
 # Without the folder a user happens to be in, which Python would look for modules in first.
-COMMAND = [sys.executable, "-c",
-           "import sys; sys.path = [p for p in sys.path if p]; from tfrecon.hdf5.taster import main; main()"]
+WITHOUT_THE_FOLDER = "import sys; sys.path = [p for p in sys.path if p]"
+COMMAND = [sys.executable, "-c", f"{WITHOUT_THE_FOLDER}; from tfrecon.hdf5.taster import main; main()"]
 
 
 _ADVICE = f"close other programs and check that {sys.executable} runs"
 # As `taster` answers, which is not imported: it is the other process' alone.
 _SURVIVED, _DIED, _LATE = "survived", "died", "late"
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of another process that finds this package."""
+    places = [str(_HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
 
 
 class Taster:
@@ -62,10 +68,9 @@ class Taster:
         if self._process is not None and self._process.poll() is not None:
             self.stop()
         if self._process is None:
-            places = [str(_HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
             self._process = subprocess.Popen(
                 COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+                env=own_environment(),
                 start_new_session=True)  # a Ctrl-C is not for it
 
     def _verdict(self, path: str) -> str:

@@ -69,6 +69,8 @@ class Batching:
 
 def through_model(images: Sequence[np.ndarray], apply: Callable[[np.ndarray], Any], batch_size: int) -> list[np.ndarray]:
     """What the model makes of the images of one volume, the same as in a folder that holds it alone."""
+    if not images:
+        return []
     entry = _Entry(None, 0, 0, _even(len(images), batch_size), outputs=[None] * len(images), left=len(images) + 1)
     batch = _Batch(apply)
     for i, image in enumerate(images):

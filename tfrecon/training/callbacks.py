@@ -218,8 +218,9 @@ class StopCleanly(keras.callbacks.Callback):
 
     def _asked(self) -> tuple[bool, bool]:
         """Whether the run is to stop, and whether the last state has grown old."""
-        self.requested, late, old = self.agree([self.requested, time.monotonic() >= self.deadline, self.checkpoint.is_old])
-        return self.requested or late, old
+        asked, late, old = self.agree([self.requested, time.monotonic() >= self.deadline, self.checkpoint.is_old])
+        self.requested = self.requested or asked  # a Ctrl-C while they agree counts after the next step
+        return asked or late, old
 
     def _stop(self, where: str) -> None:
         if self.requested:
