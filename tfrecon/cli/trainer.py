@@ -70,7 +70,8 @@ def estimate(trainer: Any, data: Any, epochs: int, measured: Any) -> str:
     epoch = cost.seconds * steps
     free = free_memory()
     left = "" if free is None else f", {free / 2**30:.3g} GiB are free beside it"
-    return (f"estimate: {cost.seconds:.3g} s a step, {_duration(epoch)} an epoch of {steps}, {_duration(epoch * epochs)} "
+    step = "step" if measured is data else "step of the largest images"
+    return (f"estimate: {cost.seconds:.3g} s a {step}, {_duration(epoch)} an epoch of {steps}, {_duration(epoch * epochs)} "
             f"for {epochs} epochs, without validation; {cost.memory / 2**30:.3g} GiB of memory{left}")
 
 
