@@ -323,3 +323,10 @@ def test_pngs_of_one_folder_count_as_one_person(tmp_path):
             png(tmp_path / folder / f"{i}.png", np.zeros((4, 5), np.uint8))
     patients = [v.patient for v in index_images(tmp_path).volumes]
     assert len(set(patients)) == 2 and patients[0] == patients[1]
+
+
+def test_files_that_are_no_images_are_counted_once(tmp_path):
+    for name in ("a.h5", "b.h5"):
+        hdf5(tmp_path / name, scan=np.zeros((2, 8, 8), np.float32))
+    with pytest.raises(DataError, match="no usable image among 2 files"):
+        index_images(tmp_path)

@@ -37,6 +37,7 @@ def index_images(path: Paths, window: Any = None, strict: bool = False, key: str
     if window is not None:
         parse_window(window)
     found, skipped = find_images(path)
+    files = len(found) + len(skipped)
     if strict and skipped:
         raise DataError(f"{shown(skipped[0].name)}: {skipped[0].reason}")
     volumes, frames = [], []
@@ -54,8 +55,7 @@ def index_images(path: Paths, window: Any = None, strict: bool = False, key: str
     volumes, unfit = _fitting(volumes + series, window, strict)
     skipped = [*skipped, *copies, *unfit]
     if not volumes:
-        raise DataError(f"no usable image among {len(found) + len(skipped) - len(copies) - len(unfit)} files: "
-                        f"{reasons(skipped)}")
+        raise DataError(f"no usable image among {files} files: {reasons(skipped)}")
     _check_names(volumes)
     return ImageIndex(tuple(sorted(volumes, key=lambda volume: volume.name)), tuple(skipped), window)
 
