@@ -11,8 +11,9 @@ from pathlib import Path
 import h5py
 import keras
 import pytest
-from cli_tools import ROOT, call, disc, training, volume, volumes
+from cli_tools import ROOT, as_shown_to_users, call, disc, fingerprint, training, volume, volumes
 
+from tfrecon import cli
 from tfrecon.cli.config import expanded
 from tfrecon.cli.train import configure
 
@@ -34,34 +35,40 @@ def data(tmp_path_factory):
     return volumes(tmp_path_factory.mktemp("data"), shape=(4, 36, 32))
 
 
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """A run of one epoch that is complete."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    with as_shown_to_users():
+        assert cli.main([str(word) for word in training(data, out)]) == 0
+    return out
+
+
 def test_a_dry_run_says_what_a_run_would_cost_and_writes_nothing(capsys, data, tmp_path):
-    done = call(capsys, *training(data, tmp_path / "out", "--dry-run"))
-    assert (done.code, done.out) == (0, "nothing was written\n") and "estimate: " in done.err
-    told = call(capsys, *training(data, tmp_path / "out", "--dry-run", "--json")).json()
-    assert told["batch_size"] == 2 and 0 < told["baseline_ssim"] < 1
+    done = call(capsys, *training(data, tmp_path / "out", "--dry-run", "--json"))
+    assert done.code == 0 and "estimate: " in done.err
+    assert done.json()["batch_size"] == 2 and 0 < done.json()["baseline_ssim"] < 1 and not done.json()["skipped"]
     assert not any(tmp_path.iterdir())
 
 
-def test_a_dry_run_leaves_a_run_as_it_is(capsys, data, tmp_path):
-    out = tmp_path / "out"
-    assert call(capsys, *training(data, out)).code == 0
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    for how in ("--overwrite", "--resume"):
-        assert call(capsys, *training(data, out, "--dry-run", how)).code == 0
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+def test_a_dry_run_leaves_a_run_as_it_is(capsys, data, run):
+    before = fingerprint(run)
+    done = call(capsys, *training(data, run, "--dry-run", "--overwrite"))
+    assert (done.code, done.out) == (0, "nothing was written\n") and fingerprint(run) == before
 
 
 def test_the_estimate_is_that_of_the_largest_images(capsys, tmp_path, monkeypatch):
     from tfrecon import training as classes
 
-    volumes(tmp_path / "data", "abcdef", (4, 36, 32))
-    volume(tmp_path / "data" / "g.h5", images=disc(3, 84, 80))
+    volumes(tmp_path / "data", "abc", (4, 36, 32))
+    volume(tmp_path / "data" / "d.h5", images=disc(3, 84, 80))
+    volume(tmp_path / "validation" / "e.h5", images=disc(3, 36, 32))
     seen, plain = [], classes.measure_step
     monkeypatch.setattr(classes, "measure_step", lambda trainer, data: (
         seen.extend(image.shape for image, *_ in data.take(1)), plain(trainer, data))[1])
-    for seed in range(3):
-        assert call(capsys, *training(tmp_path / "data", tmp_path / "out", "--dry-run", "--seed", seed)).code == 0
-    assert (2, 80, 80, 1) in seen and set(seen) <= {(2, 80, 80, 1), (2, 32, 32, 1)}
+    words = training(tmp_path / "data", tmp_path / "out", "--validation", tmp_path / "validation", "--dry-run")
+    done = call(capsys, *words)
+    assert done.code == 0 and seen == [(2, 80, 80, 1)] and "step of the largest images" in done.err
 
 
 @pytest.mark.slow
@@ -73,23 +80,18 @@ def test_images_of_one_size_make_whole_batches(capsys, tmp_path):
     assert told.code == 0 and "an epoch of 1," in told.err, told.err
 
 
-def test_auto_goes_on_with_the_models_own_batch(capsys, data, tmp_path, monkeypatch):
-    words = ("train", "unet_gan", "--data", data, "--out", tmp_path / "out", "--preset", "small", "--width", 2, "--epochs", 1)
-    assert call(capsys, *words).code == 0
-    monkeypatch.setattr(sys, "executable", "/nobody/is/asked")
-    assert call(capsys, *words, "--batch-size", "auto", "--resume").code == 0
-
-
-def test_a_run_from_before_an_option_goes_on(capsys, data, tmp_path):
-    out = tmp_path / "out"
-    assert call(capsys, *training(data, out)).code == 0
-    settings = json.loads((out / "settings.json").read_text())
-    del settings["precision"]
-    (out / "settings.json").write_text(json.dumps(settings))
-    assert call(capsys, *training(data, out, "--resume")).code == 0
-    for damaged in ({}, {**settings, "width": 3}):
-        (out / "settings.json").write_text(json.dumps(damaged))
-        assert call(capsys, *training(data, out, "--resume")).code == 2
+def test_runs_that_auto_and_options_came_after_go_on(capsys, data, run, monkeypatch):
+    path = run / "settings.json"
+    settings = json.loads(path.read_text())
+    older = {name: value for name, value in settings.items() if name != "precision"}
+    for former, more, code in ((older, (), 0), ({}, (), 2), ({**older, "width": 3}, (), 2),
+                               ({**settings, "batch_size": None}, ("--batch-size", "auto"), 0)):
+        path.write_text(json.dumps(former))
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/nobody/is/asked")
+            resumed = call(capsys, *training(data, run, "--resume", *more))
+        assert resumed.code == code, (former, resumed.err)
+    path.write_text(json.dumps(settings))
 
 
 def test_with_stderr_closed_commands_run():
@@ -168,11 +170,20 @@ def address_space(*words):
     return most
 
 
-def test_mixed_precision_trains_weights_that_any_machine_loads(capsys, data, tmp_path):
-    out = tmp_path / "out"
+def test_mixed_precision_trains_weights_that_any_machine_loads(capsys, data, tmp_path, monkeypatch):
+    import tfrecon.cli.train as train
+
+    out, seen, plain = tmp_path / "out", set(), train.build_trainer
+
+    def build(*arguments):
+        trainer = plain(*arguments)
+        seen.update(layer.compute_dtype for layer in trainer.generator.layers if isinstance(layer, keras.layers.Conv2D))
+        return trainer
+
+    monkeypatch.setattr(train, "build_trainer", build)
     done = call(capsys, *training(data, out, "--precision", "mixed_bfloat16"))
     assert done.code == 0 and "warning: mixed_bfloat16 is many times slower" in done.err
-    assert keras.config.dtype_policy().name == "float32"
+    assert "bfloat16" in seen and keras.config.dtype_policy().name == "float32"
     with h5py.File(out / "generator.weights.h5") as file:
         kinds = set()
         file.visititems(lambda name, item: kinds.add(item.dtype.str) if isinstance(item, h5py.Dataset) else None)
@@ -181,18 +192,3 @@ def test_mixed_precision_trains_weights_that_any_machine_loads(capsys, data, tmp
     assert made.code == 0, made.err
     other = call(capsys, *training(data, out, "--resume"))
     assert other.code == 2 and "precision" in other.err
-
-
-def test_mixed_precision_is_what_the_networks_compute_in(capsys, data, tmp_path, monkeypatch):
-    import tfrecon.cli.train as train
-
-    seen, plain = [], train.build_trainer
-
-    def build(*arguments):
-        trainer = plain(*arguments)
-        seen.append({layer.compute_dtype for layer in trainer.generator.layers if isinstance(layer, keras.layers.Conv2D)})
-        return trainer
-
-    monkeypatch.setattr(train, "build_trainer", build)
-    assert call(capsys, *training(data, tmp_path / "out", "--precision", "mixed_float16", "--dry-run")).code == 0
-    assert seen and "float16" in seen[0], seen
