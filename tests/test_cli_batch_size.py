@@ -57,18 +57,19 @@ def test_a_dry_run_leaves_a_run_as_it_is(capsys, data, run):
     assert (done.code, done.out) == (0, "nothing was written\n") and fingerprint(run) == before
 
 
-def test_the_estimate_is_that_of_the_largest_images(capsys, tmp_path, monkeypatch):
+def test_the_estimate_is_that_of_the_largest_batches(capsys, tmp_path, monkeypatch):
     from tfrecon import training as classes
 
     volumes(tmp_path / "data", "abc", (4, 36, 32))
     volume(tmp_path / "data" / "d.h5", images=disc(3, 84, 80))
+    volume(tmp_path / "data" / "f.h5", images=disc(1, 86, 82))  # larger, but never two together
     volume(tmp_path / "validation" / "e.h5", images=disc(3, 36, 32))
     seen, plain = [], classes.measure_step
     monkeypatch.setattr(classes, "measure_step", lambda trainer, data: (
         seen.extend(image.shape for image, *_ in data.take(1)), plain(trainer, data))[1])
     words = training(tmp_path / "data", tmp_path / "out", "--validation", tmp_path / "validation", "--dry-run")
     done = call(capsys, *words)
-    assert done.code == 0 and seen == [(2, 80, 80, 1)] and "step of the largest images" in done.err
+    assert done.code == 0 and seen == [(2, 80, 80, 1)] and "step of the largest batches" in done.err
 
 
 def test_images_of_one_size_make_whole_batches(capsys, tmp_path):
@@ -85,6 +86,7 @@ def test_runs_that_auto_and_options_came_after_go_on(capsys, data, run, monkeypa
     settings = json.loads(path.read_text())
     older = {name: value for name, value in settings.items() if name != "precision"}
     for former, more, code in ((older, (), 0), ({}, (), 2), ({**older, "width": 3}, (), 2),
+                               (older, ("--precision", "mixed_float16"), 2),
                                ({**settings, "batch_size": None}, ("--batch-size", "auto"), 0)):
         path.write_text(json.dumps(former))
         with monkeypatch.context() as patch:

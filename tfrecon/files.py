@@ -166,7 +166,7 @@ def read_json(path: Any, kind: type) -> Any:
 
 
 def _whole(text: str) -> int:
-    if len(text) > _DIGITS:  # no float could hold some of them
+    if len(text) > _DIGITS:  # none of ours has so many, and no float holds those with some hundreds
         raise ValueError(f"a number of {len(text)} digits")
     return int(text)
 

@@ -20,7 +20,7 @@ from .options import count, say
 from .runs import former_settings
 
 AUTO = "auto"
-_UNUSABLE, _TOLD = 5, "out of (device )?memory;|before the memory is full"
+_UNUSABLE, _TOLD = 5, "out of (device )?memory;|before the memory is full|Cannot allocate memory|start new thread"
 # How processes end where memory does: by the system, or because a library was refused some.
 _DEATHS = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV) if sys.platform != "win32" else ()
 

@@ -13,6 +13,7 @@ WEIGHTS, RECORD, SETTINGS, _DIGEST = "generator.weights.h5", "run.json", "settin
 # What may differ between a run and its resumption.
 FREE = ("resume", "overwrite", "dry_run", "epochs", "json", "debug", "run", "command", "jit", "argv", "strict",
         "time_limit")
+_BEFORE = {"precision": "float32"}  # what was done before there was an option for it, which older runs do not name
 FREE_BUT_EPOCHS = tuple(name for name in FREE if name != "epochs")  # of tables and figures: all their curves are as long
 _RESULTS = (WEIGHTS, "MODEL_CARD.md", "config.json", "history.json", "curves.png", RECORD, "series.json", "compare.png",
             "log.txt", "table.md", "figure.png", "losses.png", "optimizers.png")
@@ -53,9 +54,8 @@ def check_settings(out: Path, arguments: argparse.Namespace, free: tuple[str, ..
 
     settings, path = _settings(arguments, free), out / SETTINGS
     if path.exists() and arguments.resume:
-        former = former_settings(out)
-        # An option that came after the run began stands in none of its files.
-        changed = [k for k, v in settings.items() if former.get(k, v) != v] if former else list(settings)
+        former = {**_BEFORE, **former_settings(out)}
+        changed = [k for k, v in settings.items() if former.get(k) != v]
         if changed:
             raise UsageError(f"--resume needs the same settings; {path} has others for {', '.join(changed)}.")
     elif path.exists() and not arguments.overwrite:

@@ -21,7 +21,7 @@ from .options import add_json, count, number, positive, print_json, say
 from .process import computing_in
 from .runs import WEIGHTS, begin_run, check_run, check_same_data
 from .tasks import Part, Task, task_of
-from .trainer import build_callbacks, build_options, build_trainer, check_requests, estimate, largest_images
+from .trainer import build_callbacks, build_options, build_trainer, check_requests, estimate, largest_batches
 from .training_options import add_losses, add_training
 
 HELP = "train a model"
@@ -125,7 +125,7 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     if many and first:
         say(f"{strategy.num_replicas_in_sync} replicas share each batch of {task.batch_size}")
     elif not many:
-        largest = largest_images(task, train)
+        largest = largest_batches(task, train, side)
         measured = train_data if largest is train else task.dataset(largest, True, side, **watched)
         say(estimate(trainer, train_data, arguments.epochs, measured))
     if arguments.dry_run:
@@ -213,7 +213,7 @@ def _announce(task: Task, train: Part, validation: Part, baseline: float) -> Non
         patients = len({v.patient for v in part.volumes})
         say(f"{name}: {part.slices} slices in {len(part.volumes)} volumes of {patients} patients")
         sizes = task.sizes(part)
-        if len(sizes) > 1:
+        if len(sizes) > 1 and not task.record.patch:
             listing = ", ".join(f"{h}x{w} ({n} slices)" for (h, w), n in sizes.items())
             say(f"{name}: images of several sizes, in batches of their own: {listing}")
     say(f"{task.baseline} val_{task.metric} {baseline:.4f}: the number to beat")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,22 @@ def build_trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
     return trainer
 
 
-def largest_images(task: Task, part: Part) -> Part:
-    """The slices of a part whose images are the largest, which take the most memory; the part itself where all are alike."""
+def largest_batches(task: Task, part: Part, side: int | None) -> Part:
+    """The slices of a part that make its largest batches; the part itself where all are of one size, as patches are.
+
+    Args:
+        side: of the training images, None for those of whole slices.
+    """
     from ..data.splits import all_samples
 
-    if len(task.sizes(part)) == 1:
+    if side is not None or len(task.sizes(part)) == 1:
         return part
     samples = all_samples(part.index) if part.samples is None else part.samples
-    areas = {number: max(h * w for h, w in task.sizes(Part(part.index, [(number, 0)]))) for number, _ in samples}
-    return Part(part.index, [(number, i) for number, i in samples if areas[number] == max(areas.values())])
+    sizes = {number: next(iter(task.sizes(Part(part.index, [(number, 0)])))) for number, _ in samples}
+    counts = Counter(sizes[number] for number, _ in samples)
+    visits, batch = task.arguments.visits, task.batch_size
+    largest = max(counts, key=lambda size: size[0] * size[1] * min(visits * counts[size], batch))
+    return Part(part.index, [(number, i) for number, i in samples if sizes[number] == largest])
 
 
 def estimate(trainer: Any, data: Any, epochs: int, measured: Any) -> str:
@@ -70,7 +78,7 @@ def estimate(trainer: Any, data: Any, epochs: int, measured: Any) -> str:
     epoch = cost.seconds * steps
     free = free_memory()
     left = "" if free is None else f", {free / 2**30:.3g} GiB are free beside it"
-    step = "step" if measured is data else "step of the largest images"
+    step = "step" if measured is data else "step of the largest batches"
     return (f"estimate: {cost.seconds:.3g} s a {step}, {_duration(epoch)} an epoch of {steps}, {_duration(epoch * epochs)} "
             f"for {epochs} epochs, without validation; {cost.memory / 2**30:.3g} GiB of memory{left}")
 
