@@ -358,6 +358,11 @@ def test_records_that_lie(tmp_path):
     rewrite(path, records, "slice", 2, place=0)
     with pytest.raises(DataError, match=r"first record cannot be used \(a record of slice 2, which volume 0 does not"):
         superres_pairs(tmp_path / "out")
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record.replace(b"slice", b"slick"))
+    with pytest.raises(DataError, match=r"first record cannot be used \([^{}]*Feature: slice .* required[^{}]*\); copy it anew"):
+        superres_pairs(tmp_path / "out")
 
 
 # A record whose image is of a kind there is none of.

@@ -175,7 +175,7 @@ def _check_first_record(path: str, reader: RecordReader) -> None:
             reader.element(reader.parse(record), tf.zeros([2], tf.int64))
     except (tf.errors.OpError, ValueError) as error:
         found = re.search(r"assertion failed: \[DataError: (.*?)\]", str(error))
-        reason = found[1] if found else str(error).splitlines()[0]
+        reason = found[1] if found else re.sub(r"\{\{.*?\}\}\s*", "", str(error).splitlines()[0])  # without TensorFlow's nodes
         raise DataError(f"{shown(path)}: its first record cannot be used ({reason}); copy it anew, or convert the data "
                         "again") from error
 
