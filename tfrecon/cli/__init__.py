@@ -15,12 +15,11 @@ from importlib import import_module
 from typing import Any
 
 from .. import __version__, errors
-from ..errors import TfreconError, did_you_mean, shown
+from ..errors import ResourceError, TfreconError, did_you_mean, shown
 from .config import expanded
 
 _COMMANDS = ("demo", "doctor", "inspect", "check", "mask", "train", "reconstruct", "evaluate", "compare", "report", "reproduce",
              "export", "verify", "convert", "models", "weights")
-_UNUSABLE = 5
 _INTERRUPTED = 130
 
 
@@ -85,12 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_stdout()  # nobody reads the rest; not an error
         return 0
     except MemoryError as error:
-        return _fail(arguments, error, _UNUSABLE, f"out of memory; {advice(arguments)}")
+        return _fail(arguments, error, ResourceError.exit_code, f"out of memory; {advice(arguments)}")
     except OSError as error:
-        return _fail(arguments, error, _UNUSABLE)
+        return _fail(arguments, error, ResourceError.exit_code)
     except Exception as error:
         if _is_shortage(error):
-            return _fail(arguments, error, _UNUSABLE, f"out of device memory; {advice(arguments)}")
+            return _fail(arguments, error, ResourceError.exit_code, f"out of device memory; {advice(arguments)}")
         ours = _error_inside(error)
         if ours is not None:
             return _fail(arguments, error, ours.exit_code, str(ours))

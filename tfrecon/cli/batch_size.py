@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import ResourceError, UsageError
 from .cluster import worker
 from .memory import usual_batch
 from .options import count, say
 from .runs import former_settings
 
 AUTO = "auto"
-_UNUSABLE, _TOLD = 5, "out of (device )?memory;|before the memory is full|Cannot allocate memory|start new thread"
+_TOLD = "out of (device )?memory;|before the memory is full|Cannot allocate memory|start new thread"
 # How processes end where memory does: by the system, or because a library was refused some.
 _DEATHS = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV) if sys.platform != "win32" else ()
 
@@ -47,8 +48,6 @@ def settled(arguments: argparse.Namespace) -> int | None:
     Raises:
         UsageError: several machines are to share each batch, of which each could find another size.
     """
-    from ..errors import UsageError
-
     if arguments.batch_size != AUTO:
         return arguments.batch_size
     if worker() is not None:
@@ -73,4 +72,4 @@ def _is_short_of_memory(argv: Sequence[str], size: int) -> bool:
     tried = subprocess.run([sys.executable, "-c", command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.PIPE, env=own_environment(), text=True, errors="replace", check=False)
     last = tried.stderr.strip().rpartition("\n")[2]
-    return -tried.returncode in _DEATHS or (tried.returncode == _UNUSABLE and re.search(_TOLD, last) is not None)
+    return -tried.returncode in _DEATHS or (tried.returncode == ResourceError.exit_code and re.search(_TOLD, last) is not None)

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from ..errors import ResourceError
+
 # Bytes that must stay free, and seconds between two looks: what a process takes at once is seldom more.
 RESERVE, _EVERY = 2**28, 0.2
-_UNUSABLE = 5
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def _watch(over: threading.Event, errors: int, command: str) -> None:
                 sys.stdout.flush()
             os.write(errors, f"tfrecon {command}: stopped before the memory is full: {left / 2**20:.0f} MiB are left. Close "
                              "other programs, or take a smaller --batch-size or --crop; --resume goes on with a run\n".encode())
-            os._exit(_UNUSABLE)
+            os._exit(ResourceError.exit_code)
 
 
 def advice(arguments: argparse.Namespace) -> str:

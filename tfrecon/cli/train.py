@@ -58,14 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     train, validation, skipped = _parts(task)
     with rejoining(arguments.argv), computing_in(arguments.precision):
         result = train_model(task, out, train, validation)
+    result["skipped"] = {s.name: s.reason for s in skipped}
     if arguments.dry_run:
-        result["skipped"] = {s.name: s.reason for s in skipped}
         print_json(result) if arguments.json else print("nothing was written")
         return 3 if skipped else 0
     if not first:
         say(f"worker {worker()}: done after {result['epochs']} epochs")
         return 0
-    result["skipped"] = {s.name: s.reason for s in skipped}
     if result["lost_slices"]:
         say(f"warning: {result['lost_slices']} slices could not be read any more and were replaced by others")
     if arguments.json:

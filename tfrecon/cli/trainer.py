@@ -62,7 +62,8 @@ def largest_batches(task: Task, part: Part, side: int | None) -> Part:
     if side is not None or len(task.sizes(part)) == 1:
         return part
     samples = all_samples(part.index) if part.samples is None else part.samples
-    sizes = {number: next(iter(task.sizes(Part(part.index, [(number, 0)])))) for number, _ in samples}
+    numbers = {number for number, _ in samples}
+    sizes = {number: next(iter(task.sizes(Part(part.index, [(number, 0)])))) for number in numbers}
     counts = Counter(sizes[number] for number, _ in samples)
     visits, batch = task.arguments.visits, task.batch_size
     largest = max(counts, key=lambda size: size[0] * size[1] * min(visits * counts[size], batch))
