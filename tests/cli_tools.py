@@ -41,6 +41,20 @@ def as_shown_to_users():
         yield
 
 
+@contextmanager
+def on_tpu():
+    """Where data are asked for as under a TPU's strategy, whose input has no Python."""
+    import pytest
+    import tensorflow as tf
+
+    class TPUStrategyV2:
+        pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.distribute, "get_strategy", TPUStrategyV2)
+        yield
+
+
 def call(capsys, *argv) -> Result:
     """One command in this process, warnings shown as a user sees them."""
     capsys.readouterr()

@@ -1,20 +1,19 @@
-"""Shards of k-space: the pairs of the HDF5 files without Python, masks drawn in the graph, the same training and its table."""
+"""Shards of k-space: the batches of the HDF5 files, on a TPU without Python, the same training, the same table."""
 
 import json
 import shutil
 
 import h5py
-import keras
 import numpy as np
 import pytest
-from cli_tools import TINY, call, disc, nan_slice, results, volume
-from test_shards import everything, python_in
+from cli_tools import TINY, arrays, call, disc, nan_slice, on_tpu, results, volume
+from test_shards import WAYS, assert_same_batches, everything, python_in
 
-from tfrecon import create
 from tfrecon.data import EpochClock, create_paired_dataset, index_volumes, masked_pairs, split
-from tfrecon.data.kspace_shards import index_kspace_shards, write_kspace_shards
+from tfrecon.data.kspace_shards import index_masked, write_kspace_shards
 from tfrecon.data.kspace_shards.records import FRESH_MASKS
 from tfrecon.data.shards.writing import _stand_ins
+from tfrecon.data.splits import all_samples
 from tfrecon.errors import DataError, UsageError
 from tfrecon.physics import fft2c
 
@@ -55,22 +54,33 @@ def by_content(dataset):
                   for *pair, facts in dataset.unbatch().as_numpy_iterator() for one, other in [pair])
 
 
+@WAYS
 @pytest.mark.parametrize("options", [{}, {"mask_seed": 5, "mask_type": "equispaced", "crop": 16}, {"scaling": "symmetric"},
                                      {"scaling": "zero_filled_max_uncropped", "channels": 3}])
-def test_pairs_and_facts_are_those_of_the_files(folders, options):
-    files, shards = (masked_pairs(folders / name, 1, metadata=True, **options) for name in ("in", "out"))
+def test_pairs_and_facts_are_those_of_the_files(folders, options, way):
+    files = masked_pairs(folders / "in", 1, metadata=True, **options)
+    with way():
+        shards = masked_pairs(folders / "out", 1, metadata=True, **options)
     assert int(files.cardinality()) == int(shards.cardinality()) == 15
     assert by_content(files) == by_content(shards)
-    in_order = [np.concatenate([large for _, large, _ in part.as_numpy_iterator()][:3]) for part in (files, shards)]
-    np.testing.assert_array_equal(*in_order)
+    if way is not on_tpu:
+        assert_same_batches(files, shards)
+
+
+@pytest.mark.parametrize("options", [{"mask_seed": None}, {"mask_seed": 3, "scaling": "symmetric"},
+                                     {"mask_seed": None, "drop_remainder": True, "crop": 12}])
+def test_shuffled_batches_and_fresh_masks_are_those_of_the_files(folders, options):
+    """Also of a part of the people, in samples of any order, and of the epochs after the first."""
+    for index, other in zip(*(split(index_masked(folders / name), (0.6, 0.4), seed=1) for name in ("in", "out"))):
+        samples = [sample for sample in all_samples(index) for _ in range(2)][::-1]
+        pairs = [masked_pairs(part, 3, metadata=True, shuffle=True, seed=3, samples=samples, **options)
+                 for part in (index, other)]
+        for _ in range(3):
+            assert_same_batches(*pairs)
 
 
 def test_computed_targets_and_options_decided_at_conversion(plain, tmp_path):
-    files, shards = (masked_pairs(plain / name, 4, "kspace", metadata=True) for name in ("in", "out"))
-    for (*pair, facts), (*other, other_facts) in zip(files.as_numpy_iterator(), shards.as_numpy_iterator(), strict=True):
-        np.testing.assert_array_equal(pair, other)
-        for name, values in facts.items():
-            np.testing.assert_array_equal(values, other_facts[name])
+    assert_same_batches(*(masked_pairs(plain / name, 4, "kspace", metadata=True, shuffle=True) for name in ("in", "out")))
     kspace = np.fft.ifftshift(fft2c(disc(3)), axes=(-2, -1))
     real = volume(tmp_path / "real.h5", images=disc(3), kspace=np.stack([kspace.real, kspace.imag], -1))
     options = {"complex_axis": "last", "shift": True}
@@ -82,7 +92,8 @@ def test_computed_targets_and_options_decided_at_conversion(plain, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"shuffle": True, "mask_seed": None, "metadata": True, "drop_remainder": True}])
 def test_no_python_when_the_data_flow_and_shapes_are_static(plain, options):
     assert python_in(masked_pairs(plain / "in", target="kspace", **options)) == {"PyFunc"}
-    shards = masked_pairs(plain / "out", **options)
+    with on_tpu():
+        shards = masked_pairs(plain / "out", **options)
     assert python_in(shards) == set()
     assert shards.element_spec[0].shape[1:] == (32, 32, 1) and (shards.element_spec[0].shape[0] == 8) == bool(options)
 
@@ -96,7 +107,8 @@ def columns_sampled(dataset):
     return found
 
 
-def test_fresh_masks_depend_on_seed_epoch_and_slice_alone(tmp_path):
+@WAYS
+def test_fresh_masks_depend_on_seed_epoch_and_slice_alone(tmp_path, way):
     """Real non-negative images, so that the magnitude does not disturb which columns of the k-space are seen."""
     rng = np.random.default_rng(0)
     images = (5 + rng.random((12, 32, 32))).astype(np.float32)
@@ -104,30 +116,15 @@ def test_fresh_masks_depend_on_seed_epoch_and_slice_alone(tmp_path):
     write_kspace_shards(index_volumes(tmp_path / "in", "reconstruction_esc"), tmp_path / "out")
 
     def masks(epoch, seed=0, **options):
-        return columns_sampled(masked_pairs(tmp_path / "out", 4, mask_seed=None, seed=seed, scaling="none", crop=32,
-                                            clock=EpochClock(epoch), **options))
+        with way():
+            return columns_sampled(masked_pairs(tmp_path / "out", 4, mask_seed=None, seed=seed, scaling="none", crop=32,
+                                                clock=EpochClock(epoch), **options))
 
     first = masks(0)
     assert len(set(first.values())) > 6 and first == masks(0)
     for other in (masks(1), masks(0, seed=1)):
         assert other.keys() == first.keys() and sum(other[key] != first[key] for key in first) > 6
     assert FRESH_MASKS > 1000
-
-
-def test_split_and_training_are_those_of_the_files(plain, tiny_unet):
-    """Without shuffling and with masks by file, the same batches: losses and scores of two epochs are equal bit by bit."""
-    histories, sides = [], []
-    for name in ("in", "out"):
-        dataset = lambda part, **options: create_paired_dataset(part, batch_size=3, crop=32, **options)  # noqa: E731
-        index = index_volumes(plain / "in", "kspace") if name == "in" else index_kspace_shards(plain / "out")
-        train, validation = split(index, (0.5, 0.5), seed=3)
-        sides.append([volume.name for volume in train.volumes])
-        keras.utils.set_random_seed(1)
-        trainer = create("unet_gan", preset="small", width=2)
-        history = trainer.fit(dataset(train), epochs=2, verbose=0,
-                              validation_data=dataset(validation, metadata=True).map(lambda one, other, facts: (one, other)))
-        histories.append(history.history)
-    assert sides[0] == sides[1] and histories[0] == histories[1] and "val_ssim" in histories[0]
 
 
 def test_more_than_a_hundred_patients_keep_their_order():
@@ -140,17 +137,31 @@ def test_more_than_a_hundred_patients_keep_their_order():
     assert [stand_ins[name] for name in names] == sorted(stand_ins.values())
 
 
-def test_commands_hold_back_the_same_people_and_measure_the_same_baseline(capsys, plain, tmp_path, tiny_unet):
-    converted = call(capsys, "convert", plain / "in", tmp_path / "shards", "--task", "masked", "--shards", 2, "--json")
+@pytest.mark.parametrize("words", [("unet_gan", *TINY), ("srrescycgan", "--preset", "small", "--set", "filters=2", "--set",
+                                                          "n_blocks=1", "--batch-size", 2, "--crop", 16)], ids=lambda w: w[0])
+def test_training_on_shards_gives_the_table_of_the_files(capsys, plain, tmp_path, tiny_unet, words):
+    """Shuffled, with fresh masks or patches, interrupted: the same people, losses, scores and weights, bit by bit."""
+    model, *options = words
+    task, key = ("masked", "--target") if model == "unet_gan" else ("superres", "--key")
+    converted = call(capsys, "convert", plain / "in", tmp_path / "shards", "--task", task, key, "reconstruction_esc", "--shards",
+                     2, "--json")
     assert converted.code == 0 and converted.json()["slices"] == 18
     runs = []
-    for data in (plain / "in", tmp_path / "shards"):
+    for data, epochs in ((plain / "in", (3,)), (tmp_path / "shards", (2, 3))):
         out = tmp_path / f"run_{data.name}"
-        result = call(capsys, "train", "--data", data, "--out", out, *TINY, "--epochs", 1)
-        assert result.code == 0, result.err
-        runs.append(json.loads((out / "run.json").read_text()))
-    assert runs[0]["data"]["validation"] == runs[1]["data"]["validation"]
-    assert runs[0]["baseline_ssim"] == runs[1]["baseline_ssim"]
+        for number in epochs:
+            more = ("--resume",) if out.exists() else ()
+            result = call(capsys, "train", model, "--data", data, "--out", out, *options, "--epochs", number, "--seed", 4, *more)
+            assert result.code == 0, result.err
+        runs.append([json.loads((out / name).read_text()) for name in ("run.json", "history.json")])
+    (one, history), (other, found) = runs
+    assert one["data"]["validation"] == other["data"]["validation"]
+    table = {name: value for name, value in one.items() if name.startswith(("best_", "baseline_"))}
+    assert len(table) == 3 and table.items() <= other.items()
+    assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in found] and len(history) == 3
+    weights = [arrays(tmp_path / name / "generator.weights.h5") for name in ("run_in", "run_shards")]
+    for name in weights[0]:
+        np.testing.assert_array_equal(weights[0][name], weights[1][name], name)
 
 
 def test_what_shards_cannot_honour_is_refused(capsys, folders, plain, tmp_path):

@@ -1,17 +1,18 @@
-"""Shards: pairs of the HDF5 files without Python, order by seed and epoch, splits, interrupted, damaged, foreign folders."""
+"""Shards: the batches of the HDF5 files, on a TPU without Python, splits, interrupted, damaged, foreign folders."""
 
 import json
 import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
-from cli_tools import ROOT, call, fingerprint, results
+from cli_tools import ROOT, call, fingerprint, on_tpu, results
 
 from tfrecon.cli import _error_inside
 from tfrecon.cli.tasks import Part, task_of
@@ -79,26 +80,46 @@ def order(path, **options):
     return [n for n, *_ in visited(superres_pairs(path, 3, value_range="raw", **options))]
 
 
+WAYS = pytest.mark.parametrize("way", [nullcontext, on_tpu])
+
+
+@WAYS
 @pytest.mark.parametrize("options", [
     {"batch_size": 1}, {"value_range": "slice", "size": (8, 16), "batch_size": 4}, {"value_range": "raw", "size": 20},
 ])
-def test_pairs_scales_and_facts_are_those_of_the_files(folders, options):
-    files, shards = (superres_pairs(folders / name, metadata=True, **options) for name in ("in", "out"))
-    expected, found = list(files.as_numpy_iterator()), list(shards.as_numpy_iterator())
-    assert len(found) == len(expected) == int(shards.cardinality())
-    for one, other in zip(expected, found):
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_array_equal(one[1], other[1])
-        assert one[2].keys() == other[2].keys()
-        for key in one[2]:
-            np.testing.assert_array_equal(one[2][key], other[2][key], key)
+def test_pairs_scales_and_facts_are_those_of_the_files(folders, options, way):
+    files = superres_pairs(folders / "in", metadata=True, **options)
+    with way():
+        shards = superres_pairs(folders / "out", metadata=True, **options)
+    assert_same_batches(files, shards)
+
+
+def assert_same_batches(one, other):
+    """Batch by batch, bit by bit, their metadata included."""
+    assert int(one.cardinality()) == int(other.cardinality())
+    for batch, found in zip(one.as_numpy_iterator(), other.as_numpy_iterator(), strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, batch, found)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": 3, "patch": 8, "drop_remainder": True},
+                                     {"batch_size": 4, "patch": 24, "value_range": "slice"}])
+def test_shuffled_batches_and_patches_are_those_of_the_files(folders, options):
+    """Also of a part of the people, in samples of any order, and of the epochs after the first."""
+    for index, other in zip(*(split(index_superres(folders / name), (0.7, 0.3), seed=2) for name in ("in", "out"))):
+        samples = [sample for sample in all_samples(index) for _ in range(3)][::-1]
+        pairs = [superres_pairs(part, metadata=True, shuffle=True, seed=3, samples=samples, **options) for part in (index, other)]
+        for _ in range(3):
+            assert_same_batches(*pairs)
 
 
 def test_other_sizes_come_in_batches_of_their_own(folders):
-    def by_content(name):
-        return sorted((large.shape, large.tobytes()) for _, large in superres_pairs(folders / name, 3).as_numpy_iterator())
+    def by_content(dataset):
+        return sorted((large.shape, large.tobytes()) for _, large in dataset.as_numpy_iterator())
 
-    assert by_content("in") == by_content("out")
+    files = superres_pairs(folders / "in", 3)
+    with on_tpu():
+        shards = superres_pairs(folders / "out", 3)
+    assert by_content(files) == by_content(shards)
 
 
 def python_in(dataset):
@@ -112,10 +133,22 @@ def python_in(dataset):
 @pytest.mark.parametrize("options", [{}, {"shuffle": True, "patch": 8, "metadata": True}])
 def test_no_python_when_the_data_flow(folders, options):
     assert python_in(superres_pairs(folders / "in", size=16, **options)) == {"PyFunc"}
-    assert python_in(superres_pairs(folders / "out", size=16, **options)) == set()
+    with on_tpu():
+        assert python_in(superres_pairs(folders / "out", size=16, **options)) == set()
 
 
-def test_order_depends_on_seed_and_epoch_alone(numbered):
+def test_tpu_in_reach_is_enough(folders, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * (kind == "TPU"))
+    assert python_in(superres_pairs(folders / "out", size=16)) == set()
+
+
+@pytest.fixture(params=[nullcontext, on_tpu])
+def either_way(request):
+    with request.param():
+        yield request.param
+
+
+def test_order_depends_on_seed_and_epoch_alone(numbered, either_way):
     clock = EpochClock()
     tf.random.set_seed(0)
     dataset = superres_pairs(numbered, 3, value_range="raw", shuffle=True, clock=clock)
@@ -127,7 +160,7 @@ def test_order_depends_on_seed_and_epoch_alone(numbered):
     assert max(places) - min(places) > 4  # the slices of one shard do not stay together
 
 
-def test_epochs_follow_the_clock_and_a_skipped_beginning_changes_nothing(numbered):
+def test_epochs_follow_the_clock_and_a_skipped_beginning_changes_nothing(numbered, either_way):
     clock = EpochClock()
     dataset = superres_pairs(numbered, 2, shuffle=True, patch=4, seed=5, value_range="raw", clock=clock)
     first, second = visited(dataset), visited(dataset)
@@ -138,7 +171,7 @@ def test_epochs_follow_the_clock_and_a_skipped_beginning_changes_nothing(numbere
     assert visited(dataset) == first and clock.start_pass() == 1 and clock.epoch == 2
 
 
-def test_patches_are_cut_from_anywhere_in_the_slice(numbered):
+def test_patches_are_cut_from_anywhere_in_the_slice(numbered, either_way):
     index = index_shards(numbered)
     dataset = superres_pairs(index, 4, patch=4, value_range="raw", samples=all_samples(index) * 20)
     found = visited(dataset)
@@ -150,21 +183,24 @@ def test_patches_are_cut_from_anywhere_in_the_slice(numbered):
     assert small.shape == (4, 1, 1, 1)
 
 
-def test_slices_smaller_than_the_patch_are_padded(folders):
+def test_slices_smaller_than_the_patch_are_padded(folders, either_way):
     dataset = superres_pairs(folders / "out", 3, patch=24, drop_remainder=True)
     assert dataset.element_spec[0].shape == (3, 6, 6, 1) and dataset.element_spec[1].shape == (3, 24, 24, 1)
     _, large = everything(dataset)
     assert int((large[3] != 0).sum()) == 9 * 20
 
 
-def test_samples_in_an_order_of_their_own_need_shuffling(numbered):
+def test_samples_in_an_order_of_their_own_need_shuffling_on_a_tpu(numbered):
     index, chosen = index_shards(numbered), [(4, 1), (0, 2), (0, 2)]
     assert sorted(order(index, samples=chosen, shuffle=True)) == [2, 2, 17]
-    with pytest.raises(UsageError, match="first to the last"):
-        superres_pairs(index, samples=chosen)
+    assert order(index, samples=chosen) == [17, 2, 2]
+    with on_tpu():
+        assert sorted(order(index, samples=chosen, shuffle=True)) == [2, 2, 17]
+        with pytest.raises(UsageError, match="first to the last"):
+            superres_pairs(index, samples=chosen)
 
 
-def test_split_by_patient_reads_its_own_slices_only(numbered):
+def test_split_by_patient_reads_its_own_slices_only(numbered, either_way):
     parts = split(index_shards(numbered), (0.6, 0.4), seed=1)
     found = [order(part) for part in parts]
     assert sorted(found[0] + found[1]) == list(range(20)) and len(found[0]) == 12
@@ -316,7 +352,7 @@ def test_flipped_bit_is_told_from_data(folders, tmp_path):
         everything(superres_pairs(tmp_path / "out", 1, size=8))
     assert isinstance(_error_inside(caught.value), DataError) and "damaged" in str(_error_inside(caught.value))
     _flip(first, 100)
-    with pytest.raises(DataError, match="first record cannot be used.*corrupted"):
+    with pytest.raises(DataError, match="first record to be read cannot be used.*corrupted"):
         superres_pairs(tmp_path / "out")
 
 
@@ -336,13 +372,15 @@ def rewrite(path, records, name, value, place=1):
             writer.write(record.SerializeToString())
 
 
-def test_records_that_lie(tmp_path):
+@WAYS
+def test_records_that_lie(tmp_path, way):
     """In the place of sound ones after the dataset was made, as their size would show before."""
     write(tmp_path / "in" / "a.h5", np.ones((2, 8, 8), np.float32))
     write_shards(index_magnitudes(tmp_path / "in"), tmp_path / "out")
     path = tmp_path / "out" / "slices-00000-of-00001.tfrecord"
     records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
-    dataset = superres_pairs(tmp_path / "out", 1)
+    with way():
+        dataset = superres_pairs(tmp_path / "out", 1)
     for name, value, message in [
         ("volume", 1, "volume 1, which the manifest does not know"), ("volume", -1, "volume -1, which the manifest"),
         ("slice", 2, "slice 2, which volume 0 does not have"), ("height", 4, "slice 1 of volume 0 has another size"),
@@ -356,12 +394,12 @@ def test_records_that_lie(tmp_path):
         ours = _error_inside(caught.value)
         assert isinstance(ours, DataError) and message in str(ours) and "]" not in str(ours)
     rewrite(path, records, "slice", 2, place=0)
-    with pytest.raises(DataError, match=r"first record cannot be used \(a record of slice 2, which volume 0 does not"):
+    with pytest.raises(DataError, match=r"first record to be read cannot be used \(a record of slice 2, which volume 0 does not"):
         superres_pairs(tmp_path / "out")
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record.replace(b"slice", b"slick"))
-    with pytest.raises(DataError, match=r"first record cannot be used \([^{}]*Feature: slice .* required[^{}]*\); copy it anew"):
+    with pytest.raises(DataError, match=r"to be read cannot be used \([^{}]*Feature: slice .* required[^{}]*\); copy it anew"):
         superres_pairs(tmp_path / "out")
 
 
@@ -371,13 +409,15 @@ _UNKNOWN = b"\n\x0f\n\r\n\x05image\x12\x04J\x02\x01\x01"
 
 @pytest.mark.parametrize("record", [b"\x86\xff\n" * 9, b"plain text", b"", tf.train.Example().SerializeToString() + b"\n\x00",
                                     _UNKNOWN])
-def test_records_that_are_none(tmp_path, record):
+@WAYS
+def test_records_that_are_none(tmp_path, record, way):
     """TensorFlow's own sentence quotes the bytes, and Python cannot even read it where they are no text."""
     write(tmp_path / "in" / "a.h5", np.ones((2, 8, 8), np.float32))
     write_shards(index_magnitudes(tmp_path / "in"), tmp_path / "out")
     path = tmp_path / "out" / "slices-00000-of-00001.tfrecord"
     first = next(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
-    dataset = superres_pairs(tmp_path / "out", 1)
+    with way():
+        dataset = superres_pairs(tmp_path / "out", 1)
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(first)
         writer.write(record)

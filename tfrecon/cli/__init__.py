@@ -127,7 +127,7 @@ def _error_inside(error: Exception) -> TfreconError | None:
         return errors.DataError(f"{place[1]}: vanished; bring the shard back and go on with --resume")
     # TensorFlow quotes the record; bytes that are no text then break Python's reading of the sentence itself.
     text = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
-    unread = re.search(r"parse example input|parse serialized Example|ParseSingleExample", text)
+    unread = re.search(r"parse example input|parse serialized Example|ParseSingleExample|Dataset was empty", text)
     if unread and type(error).__name__ in ("UnicodeDecodeError", "InvalidArgumentError"):
         return errors.DataError("a record of a shard cannot be read; copy the shards anew, or convert the data again")
     kinds = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, TfreconError))

@@ -71,11 +71,9 @@ def elements(
     """
     import tensorflow as tf
 
-    _check_no_tpu(tf.distribute.get_strategy())
-
-    def visits(_: Any) -> Any:
-        rows = tf.numpy_function(lambda: chosen(stream.visits()), [], tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None))).batch(together)
+    if _under_tpu_strategy():  # row 84: "No registered 'PyFunc'" in the middle of a run
+        raise UsageError("These files are read by Python, which the input of a TPU cannot run. Make shards of them first, "
+                         "`tfrecon convert IN OUT` (of k-space: --task masked), and give the folder of shards.")
 
     def flat(rows: np.ndarray) -> list[np.ndarray]:
         """The values of all elements, one after the other, and their shapes."""
@@ -99,8 +97,31 @@ def elements(
 
         return tf.data.Dataset.range(tf.shape(shapes[0], tf.int64)[0]).map(one)
 
-    rows = tf.data.Dataset.range(1).flat_map(visits)
-    return rows.map(read, num_parallel_calls=threads).flat_map(one_by_one)
+    return visit_rows(stream, chosen).batch(together).map(read, num_parallel_calls=threads).flat_map(one_by_one)
+
+
+def visit_rows(stream: Any, chosen: Callable[[np.ndarray], np.ndarray] = lambda rows: rows) -> Any:
+    """The chosen rows of one pass over a stream, its `visits()`, as a dataset of int64 (columns,)."""
+    import tensorflow as tf
+
+    def visits(_: Any) -> Any:
+        rows = tf.numpy_function(lambda: chosen(stream.visits()), [], tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, (None, None)))
+
+    return tf.data.Dataset.range(1).flat_map(visits)
+
+
+def without_python() -> bool:
+    """Whether input has to run without Python where it can: for a TPU, in reach or of the strategy this is called under."""
+    import tensorflow as tf
+
+    return _under_tpu_strategy() or bool(tf.config.list_physical_devices("TPU"))
+
+
+def _under_tpu_strategy() -> bool:
+    import tensorflow as tf
+
+    return type(tf.distribute.get_strategy()).__name__.startswith("TPUStrategy")
 
 
 def _joined(arrays: Sequence[Any]) -> np.ndarray:
@@ -122,13 +143,6 @@ def check_nan(nan: Any) -> None:
     """UsageError unless one of the three ways to treat slices that are not finite."""
     if nan not in ("skip", "refuse", "zero"):
         raise UsageError(f"nan must be skip, refuse or zero, received {nan!r}.")
-
-
-def _check_no_tpu(strategy: Any) -> None:
-    """UsageError where the input has to run without Python: row 84, "No registered 'PyFunc'" in the middle of a run."""
-    if type(strategy).__name__.startswith("TPUStrategy"):
-        raise UsageError("These files are read by Python, which the input of a TPU cannot run. Make shards of them first, "
-                         "`tfrecon convert IN OUT` (of k-space: --task masked), and give the folder of shards.")
 
 
 def batched(

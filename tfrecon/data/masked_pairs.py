@@ -55,8 +55,9 @@ def masked_pairs(
 
     Args:
         path: HDF5 file, folder, list of them, an `Index` (from `index_volumes`, `split`, `folds`), or a folder of shards (from
-            `tfrecon convert --task masked`), which are read without Python; `mask_seed=None` draws from 1024 masks then, and
-            what was decided when they were converted (`kspace_key`, `complex_axis`, `shift`, `nan`) is left out.
+            `tfrecon convert --task masked`), which give the same batches. On a TPU, or under its strategy, they are read
+            without Python: shuffled by shard and through a buffer, and `mask_seed=None` draws from 1024 masks. What was
+            decided when they were converted (`kspace_key`, `complex_axis`, `shift`, `nan`) is left out.
         batch_size: at least 1.
         target: key of the target images, or "kspace" to compute them; None: `reconstruction_esc`, of combined coils
             `reconstruction_rss`.
@@ -145,10 +146,9 @@ def _slices(stream: SliceStream, batch_size: int, share: Share) -> Any:
 
     if not isinstance(stream.index, ShardIndex):
         return elements(stream, _signature(stream, tf), chosen=lambda rows: share.rows(rows, batch_size))
-    from .kspace_shards.records import KspaceRecords  # import TensorFlow
-    from .shards.reading import shard_elements
+    from .kspace_shards.records import shard_slices  # imports TensorFlow, which listing files does not need
 
-    return shard_elements(stream, KspaceRecords(stream), batch_size, share)
+    return shard_slices(stream, batch_size, share)
 
 
 def _scaled_pair(

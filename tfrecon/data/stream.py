@@ -156,7 +156,7 @@ class SliceStream:
         kspace, target, read = self._finite(volume, i, self.read)
         mask = self.own_mask(volume, read)
         if mask is None:
-            mask = self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
+            mask = self.drawn_mask(number, i, epoch)
         if self.combining:
             kspace, mask = self.combining(volume, read, kspace, mask), np.ones(volume.width, bool)
         kspace, mask = masked_by_columns(kspace, mask)
@@ -176,6 +176,11 @@ class SliceStream:
         if "masks" in volume.extra_keys:
             return self.reader.sampling_mask(volume, i)
         return np.ones(volume.width, bool) if volume.undersampled else volume.mask
+
+    def drawn_mask(self, number: int, i: int, epoch: int) -> np.ndarray:
+        """The mask by the rule, bool (width,), of a visit."""
+        volume = self.index.volumes[number]
+        return self.masking.draw(volume.width, volume.name, (self.seed, epoch, number, i))
 
     def _combined_image(self, volume: Volume, i: int, kspace: np.ndarray) -> np.ndarray:
         return np.abs(ifft2c(self.combining(volume, i, kspace, None)))

@@ -7,20 +7,20 @@ repeats it on its device. Nothing but indices is shuffled, so memory holds a few
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, UsageError, shown
 from ...transforms import reduce_by_four
-from ..batching import PARALLEL, Share, check_nan, count_batches, elements, shareable
+from ..batching import PARALLEL, Share, check_nan, count_batches, elements, shareable, without_python
 from ..memory import check_slices_fit
 from ..shards import ShardIndex
 from ..slices import SliceReader
 from ..splits import Sample, all_samples
 from ..stream import EpochClock
-from .shards import index_superres, shard_batches
+from .shards import index_superres
 from .stream import SuperresStream
 from .value_range import check_value_range
 from .volumes import MagnitudeIndex, MagnitudeVolume
@@ -51,8 +51,8 @@ def superres_pairs(
 
     Args:
         path: HDF5 file, folder, list of them, or a `MagnitudeIndex` (from `index_magnitudes`, `split`, `folds`); or a folder
-            of shards (`write_shards`, `tfrecon convert`) or `ShardIndex`, whose input runs without Python: the same pairs,
-            but shuffled by shard and through a buffer, and with other patches.
+            of shards (`write_shards`, `tfrecon convert`) or `ShardIndex`, which give the same batches. On a TPU, or under its
+            strategy, they are read without Python: shuffled by shard and through a buffer, and with other patches.
         batch_size: at least 1.
         target: dataset of the images; None: `reconstruction_rss`, else `reconstruction_esc`, else `reconstruction`.
         value_range: "volume": the volume's maximum, from the file's attribute `max` or, where it has none, by reading it,
@@ -95,8 +95,10 @@ def superres_pairs(
                             int(seed), clock or EpochClock(), metadata, nan, strict, lost)
     if isinstance(index, ShardIndex):
         _check_nan_of_shards(nan)
-        return _from_shards(stream)
-    stream.trust_maxima()
+        if without_python():
+            return _in_sequence(stream)
+    else:
+        stream.trust_maxima()
     return _pipeline(stream)
 
 
@@ -131,22 +133,33 @@ def _pipeline(stream: SuperresStream) -> Any:
             """The visits of this part in each batch, which is one row."""
             return rows.reshape(len(rows), stream.batch_size, -1)[:, share.within(stream.batch_size)].reshape(len(rows), -1)
 
-        dataset = elements(stream, signature, together=1, chosen=chosen).map(lambda images, facts: (images[..., None], facts))
-        return _to_pairs(dataset.apply(tf.data.experimental.assert_cardinality(count)), stream.metadata)
+        dataset = _batches(stream, signature, chosen).apply(tf.data.experimental.assert_cardinality(count))
+        return _to_pairs(dataset, stream.metadata)
 
     return shareable(make, stream.drop_remainder or all(n % stream.batch_size == 0 for n in sizes.values()))
 
 
-def _from_shards(stream: SuperresStream) -> Any:
+def _batches(stream: SuperresStream, signature: tuple, chosen: Callable[[np.ndarray], np.ndarray]) -> Any:
+    if not isinstance(stream.index, ShardIndex):
+        return elements(stream, signature, together=1, chosen=chosen)
+    from .shard_records import batches_by_place  # imports TensorFlow, which listing files does not need
+
+    return batches_by_place(stream, signature, chosen)
+
+
+def _in_sequence(stream: SuperresStream) -> Any:
+    from .shard_records import batches_in_sequence  # imports TensorFlow
+
     sizes = Counter(stream.size(number) for number, _ in stream.samples)
-    return shareable(lambda share: _to_pairs(shard_batches(stream, share), stream.metadata),
+    return shareable(lambda share: _to_pairs(batches_in_sequence(stream, share), stream.metadata),
                      len(sizes) == 1 and (stream.drop_remainder or sizes.total() % stream.batch_size == 0))
 
 
 def _to_pairs(batches: Any, metadata: bool) -> Any:
     import tensorflow as tf
 
-    def to_pair(large: Any, facts: Any) -> tuple:
+    def to_pair(images: Any, facts: Any) -> tuple:
+        large = images[..., None]
         pair = reduce_by_four(large), large
         return (*pair, dict(zip(("scale", "offset", "data_range"), tf.unstack(facts, axis=1)))) if metadata else pair
 

@@ -1,4 +1,4 @@
-"""Magnitude images in TFRecord shards: written, found again, streamed in batches.
+"""Magnitude images in TFRecord shards: written and found again.
 
 Records hold, beside the numbers of `shards.writing`:
 
@@ -9,7 +9,6 @@ Records hold, beside the numbers of `shards.writing`:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import NonFiniteError
-from ..batching import Share, batched
 from ..find import Paths
 from ..shards import Layout, ShardIndex, ShardKind, Surveyed, read_shards, shard_folder, write_all
 from ..slices import SliceReader
 from ..stream import FiniteSlices
-from .stream import SuperresStream
 from .value_range import trusted_maximum
 from .volumes import MagnitudeIndex, MagnitudeVolume, index_magnitudes
 
@@ -114,23 +111,3 @@ class _Pictures(ShardKind):
 
     def row(self, volume: MagnitudeVolume) -> dict[str, Any]:
         return {"key": volume.target_key}
-
-
-def shard_batches(stream: SuperresStream, share: Share) -> Any:
-    """The batches a stream describes, or a part of each, its index being one of shards: what its `element` would give.
-
-    Where slices have several sizes, the incomplete batches come last in the order of the sizes.
-
-    Returns:
-        `tf.data.Dataset` of float32 (N, h, w, 1) in the network's units and (N, 3) of scale, offset and data range.
-    """
-    import tensorflow as tf
-
-    from ..shards.reading import shard_elements  # import TensorFlow, which listing files does not need
-    from .shard_records import PictureRecords
-
-    sizes = Counter(stream.size(k) for k, _ in stream.samples)
-    static = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    dataset = shard_elements(stream, PictureRecords(stream), stream.batch_size, share).map(
-        lambda image, facts: (tf.ensure_shape(image, static)[..., None], facts))
-    return batched(dataset, sizes, stream.batch_size, stream.drop_remainder, share=share)

@@ -16,7 +16,7 @@ from ..stream import EpochClock, FiniteSlices, epoch_order
 from .value_range import Scale, choose_scale, stated_maximum, trusted_maximum
 from .volumes import MagnitudeIndex, MagnitudeVolume
 
-_NOBODY = -1  # fills up the row of an incomplete batch
+NOBODY = -1  # fills up the row of an incomplete batch
 
 
 @dataclass
@@ -79,14 +79,14 @@ class SuperresStream:
                 batches.append(open_batches.pop(self.size(number)))
         if not self.drop_remainder:
             batches += open_batches.values()
-        rows = np.full((len(batches), self.batch_size, 4), _NOBODY, np.int64)
+        rows = np.full((len(batches), self.batch_size, 4), NOBODY, np.int64)
         for row, batch in zip(rows, batches):
             row[: len(batch)] = batch
         return rows.reshape(len(batches), -1)
 
     def element(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One batch: images float32 (N, h, w) in the network's units; scale, offset and data range float32 (N, 3)."""
-        visits = [visit for visit in row.reshape(-1, 4).tolist() if visit[0] != _NOBODY]
+        visits = [visit for visit in row.reshape(-1, 4).tolist() if visit[0] != NOBODY]
         images = np.empty((len(visits), *self.size(visits[0][0])), np.float32)
         facts = np.empty((len(visits), 3), np.float32)
         for image, fact, (number, i, epoch, place) in zip(images, facts, visits):
@@ -98,20 +98,32 @@ class SuperresStream:
         """An image of a batch with its scale, offset and data range."""
         values = self._slice(number, i)
         scale = self._scale(number, values)
-        image = scale.to_network(self._cut(values, number, (self.seed, epoch, place, number, i)))
+        image = scale.to_network(self._cut(values, number, i, epoch, place))
         return image, (scale.scale, scale.offset, self._maximum(number) / scale.scale if self.metadata else 0.0)
 
     def _slice(self, number: int, i: int) -> np.ndarray:
         return self._finite(self.index.volumes[number], i, self.reader.target)
 
-    def _cut(self, values: np.ndarray, number: int, position: tuple[int, ...]) -> np.ndarray:
+    def _cut(self, values: np.ndarray, number: int, i: int, epoch: int, place: int) -> np.ndarray:
         """A slice at its volume's size, or a random patch of it."""
         if not self.patch:
             return crop_or_pad(values, self.sizes[number])
-        values = crop_or_pad(values, [max(self.patch, n) for n in self.sizes[number]])
-        rng = np.random.default_rng(position)
-        top, left = (rng.integers(n - self.patch, endpoint=True) for n in values.shape)
+        values = crop_or_pad(values, self.uncut(number))
+        top, left = self.corner(number, i, epoch, place)
         return values[top : top + self.patch, left : left + self.patch]
+
+    def uncut(self, number: int) -> tuple[int, int]:
+        """(height, width) of a volume's slices before a patch is cut from them, which must not be larger."""
+        height, width = self.sizes[number]
+        return max(self.patch or 0, height), max(self.patch or 0, width)
+
+    def corner(self, number: int, i: int, epoch: int, place: int) -> tuple[int, int]:
+        """(top, left) of the patch of a visit; of whole slices (0, 0)."""
+        if not self.patch:
+            return 0, 0
+        rng = np.random.default_rng((self.seed, epoch, place, number, i))
+        top, left = (int(rng.integers(n - self.patch, endpoint=True)) for n in self.uncut(number))
+        return top, left
 
     def _scale(self, number: int, values: np.ndarray) -> Scale:
         return choose_scale(self.value_range, values, lambda: self._trusted.get(number) or self._maximum(number))

@@ -1,85 +1,27 @@
-"""Records of TFRecord shards in the order of an epoch. Python builds the graph; none of it runs when the data flow.
+"""Records of TFRecord shards one after the other, for TPUs: Python builds the graph; none of it runs when the data flow.
 
 Whatever is random comes from stateless operations on (seed, epoch, visit): the shards in a new order, eight of them read in
-turns, their records through a buffer of at most 256, so that neighbours in a shard may stay near each other in an epoch.
+turns, their records through a buffer of at most 256, so that neighbours in a shard may stay near each other in an epoch. It is
+not what the files' own reader draws, which needs Python: `by_place` does.
 """
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ...errors import DataError, UsageError, shown
+from ...errors import UsageError
 from ..batching import Share
+from .records import RecordReader, first_record, open_records
 
-_TURNS, _READ_BYTES = 8, 2**22
+_TURNS = 8
 _BUFFER, _BUFFER_BYTES = 256, 2**28
 _FILES, _RECORDS, _ELEMENT = range(3)  # what a seed is for
 
 
-class RecordReader(ABC):
-    """Parses and checks records in operations of TensorFlow; its tables are by the number a volume has in them.
-
-    The tables are arrays, which become constants of the graph; tensors made here would lie on an accelerator, if there is one.
-    Whatever a record says is checked in the graph; the text of such an error begins with the name of our own.
-
-    Args:
-        contents: all volumes of the folder.
-    """
-
-    arrays: tuple[str, ...] = ()  # features of a record that are bytes
-
-    def __init__(self, contents: Any):
-        self._slices = np.array([v.slices for v in contents], np.int64)
-        self._starts = np.cumsum(self._slices) - self._slices
-        self._stored = np.array([(v.height, v.width) for v in contents], np.int64)
-
-    @abstractmethod
-    def element(self, record: dict[str, Any], key: Any) -> Any:
-        """What the pipeline goes on with, from a parsed record; `key` is a seed, int64 (2,)."""
-
-    def parse(self, record: Any) -> dict[str, Any]:
-        """The features of a record that names a slice there is, in the size it has, and its `place` among all slices."""
-        numbers = dict.fromkeys(("height", "width", "volume", "slice"), tf.io.FixedLenFeature([], tf.int64))
-        arrays = dict.fromkeys(self.arrays, tf.io.FixedLenFeature([], tf.string))
-        found = tf.io.parse_single_example(record, {**numbers, **arrays})
-        volume, i = found["volume"], found["slice"]
-        known = (volume >= 0) & (volume < len(self._slices))
-        with required(known, "a record of volume {}, which the manifest does not know", volume):
-            count, stored = tf.gather(self._slices, volume), tf.gather(self._stored, volume)
-        with required((i >= 0) & (i < count), "a record of slice {}, which volume {} does not have", i, volume):
-            place = tf.gather(self._starts, volume) + i
-        shape = tf.stack([found["height"], found["width"]])
-        with required(tf.reduce_all(shape == stored), _OTHER_SIZE, i, volume):
-            return {**found, "place": tf.identity(place)}
-
-    def array(self, record: dict[str, Any], name: str, kind: Any, shape: Any) -> Any:
-        """The array of a record, of a type of TensorFlow's, which must have this shape and finite numbers."""
-        where, stored = (record["slice"], record["volume"]), record[name]
-        size = tf.reduce_prod(tf.cast(shape, tf.int64)) * kind.size
-        with required(tf.cast(tf.strings.length(stored), tf.int64) == size, _OTHER_SIZE, *where):
-            values = tf.reshape(tf.io.decode_raw(stored, kind), shape)
-        parts = (tf.math.real(values), tf.math.imag(values)) if kind.is_complex else (values,)
-        finite = [tf.reduce_all(tf.math.is_finite(part)) for part in parts] if kind != tf.uint8 else []
-        with required(tf.reduce_all(finite), "the record of slice {} of volume {} has NaN or infinity", *where):
-            return tf.identity(values)
-
-
-_OTHER_SIZE = "the record of slice {} of volume {} has another size than the manifest says"
-
-
-def required(condition: Any, sentence: str, *values: Any) -> Any:
-    """A context whose operations run only where the condition holds."""
-    told = tf.strings.format(f"DataError: {sentence}", values)
-    # Not tf.debugging.Assert: that makes two branches of every check.
-    return tf.control_dependencies([tf.raw_ops.Assert(condition=condition, data=[told])])
-
-
-def shard_elements(stream: Any, reader: RecordReader, batch_size: int, share: Share) -> Any:
+def elements_in_sequence(stream: Any, reader: RecordReader, batch_size: int, share: Share) -> Any:
     """The elements of one pass over the shards of a stream as a dataset.
 
     Args:
@@ -92,7 +34,13 @@ def shard_elements(stream: Any, reader: RecordReader, batch_size: int, share: Sh
         DataError: the first record is none of ours. UsageError: an order of samples that shards cannot be read in.
     """
     order = _Order(stream)
-    _check_first_record(order.paths[0], reader)
+
+    def element(record: dict[str, Any], key: Any) -> Any:
+        return reader.element(record, reader.draw_in_graph(record, key))
+
+    with first_record(order.paths[0]):
+        (record,) = open_records(order.paths[0]).take(1)
+        element(reader.parse(record), tf.zeros([2], tf.int64))
 
     def one_visit(epoch: Any, visit: Any) -> Any:
         key = _fold(tf.stack([tf.constant(stream.seed, tf.int64), epoch]), visit)
@@ -104,7 +52,7 @@ def shard_elements(stream: Any, reader: RecordReader, batch_size: int, share: Sh
     records = visits.flat_map(one_visit)
     if share.count > 1:
         records = _part(records, len(stream.samples) // batch_size * batch_size, batch_size, share.within(batch_size))
-    return records.map(reader.element, tf.data.AUTOTUNE)
+    return records.map(element, tf.data.AUTOTUNE)
 
 
 def _part(records: Any, total: int, batch_size: int, within: slice) -> Any:
@@ -146,14 +94,14 @@ class _Order:
         paths, last = tf.constant(self.paths), tf.constant(len(self.paths) - 1, tf.int64)
         order = tf.data.Dataset.range(len(self.paths)).map(
             lambda i: tf.gather(paths, tf.random.experimental.index_shuffle(i, key, last)))
-        return order.interleave(_open, cycle_length=min(_TURNS, len(self.paths)), num_parallel_calls=tf.data.AUTOTUNE)
+        return order.interleave(open_records, cycle_length=min(_TURNS, len(self.paths)), num_parallel_calls=tf.data.AUTOTUNE)
 
     def _in_order(self) -> Any:
         """Volume by volume, whichever shards they lie in."""
         places, slices = (tf.constant(column, tf.int64) for column in zip(*self._turns))
         choice = tf.data.Dataset.from_tensor_slices((places, slices)).flat_map(
             lambda place, count: tf.data.Dataset.from_tensors(place).repeat(count))
-        return tf.data.Dataset.choose_from_datasets([_open(path) for path in self.paths], choice)
+        return tf.data.Dataset.choose_from_datasets([open_records(path) for path in self.paths], choice)
 
 
 def _visits_of_each(stream: Any) -> np.ndarray:
@@ -166,22 +114,6 @@ def _visits_of_each(stream: Any) -> np.ndarray:
         raise UsageError("Shards are read from the first to the last slice, visit by visit; received samples in another "
                          "order. Sort them, or take shuffle=True.")
     return counts
-
-
-def _check_first_record(path: str, reader: RecordReader) -> None:
-    try:
-        with tf.device("CPU:0"):
-            (record,) = _open(path).take(1)
-            reader.element(reader.parse(record), tf.zeros([2], tf.int64))
-    except (tf.errors.OpError, ValueError) as error:
-        found = re.search(r"assertion failed: \[DataError: (.*?)\]", str(error))
-        reason = found[1] if found else re.sub(r"\{\{.*?\}\}\s*", "", str(error).splitlines()[0])  # without TensorFlow's nodes
-        raise DataError(f"{shown(path)}: its first record cannot be used ({reason}); copy it anew, or convert the data "
-                        "again") from error
-
-
-def _open(path: Any) -> Any:
-    return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES)
 
 
 def _fold(key: Any, number: Any) -> Any:
