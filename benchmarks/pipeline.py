@@ -2,15 +2,16 @@
 
     python benchmarks/pipeline.py [--rounds 5]
 
-Makes three volumes (35 slices of 640x372 complex64, targets 320x320, contiguous, random numbers) in a temporary folder.
-Every alternative is a process of its own; they measure in turns, each time with a new iterator: 40 slices of warm-up (what
-a loader prefetches included), then 160 against the clock. Processor time is that of the process itself.
+Makes three volumes (35 slices of 640x372 complex64, targets 320x320, contiguous, random numbers), and shards of them, in a
+temporary folder. Every alternative is a process of its own; they measure in turns, each time with a new iterator: 40 slices of
+warm-up (what a loader prefetches included), then 160 against the clock. Processor time is that of the process itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ HEADER = f"""<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 READ, NUMPY, SCIPY = "raw h5py reads", "plain centred ifft2 of one core, numpy", "plain centred ifft2 of one core, scipy"
 STORED, COMPUTED = "tfrecon, stored target", "tfrecon, both images computed"
 MEMORY, DEFLATED = ", its transforms alone, from memory", "tfrecon, stored target, deflated files"
+SHARDS = "tfrecon, stored target, shards"
 TUNED, VARIABLES = ", malloc tuned by `prepare`", ", malloc tuned by environment variables"
 TORCH = "PyTorch DataLoader with fastMRI's transform, {} workers"
 
@@ -55,11 +57,12 @@ def main() -> None:
         serve(lambda: (None, _measurement(arguments.worker, arguments.folder)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        plain, deflated = (Path(folder, name) for name in ("plain", "deflated"))
+        plain, deflated, shards = (Path(folder, name) for name in ("plain", "deflated", "shards"))
         write_volumes(plain)
         write_volumes(deflated, chunks=(1, HEIGHT, WIDTH), compression="gzip", compression_opts=4, shuffle=True)
-        workers = [Worker(__file__, n, "--folder", str(deflated if n == DEFLATED else plain), environment=_environment(n))
-                   for n in _names()]
+        subprocess.run([sys.executable, "-m", "tfrecon", "convert", plain, shards, "--task", "masked"], check=True)
+        folders = {DEFLATED: deflated, SHARDS + TUNED: shards}
+        workers = [Worker(__file__, n, "--folder", str(folders.get(n, plain)), environment=_environment(n)) for n in _names()]
         in_turns(workers, arguments.rounds)
         peaks = [worker.stop() for worker in workers]
     print(f"Batch {BATCH}, {arguments.rounds} rounds. {surroundings('tensorflow', 'h5py', 'numpy', 'torch', 'fastmri')}\n")
@@ -81,7 +84,8 @@ def write_volumes(folder: Path, count: int = 3, **storage: Any) -> None:
 
 def _names() -> list[str]:
     names = [READ, NUMPY, *([SCIPY] if installed("scipy") else [])]
-    names += [target + how for target in (STORED, COMPUTED) for how in (MEMORY + TUNED, "", TUNED, VARIABLES)] + [DEFLATED]
+    names += [target + how for target in (STORED, COMPUTED) for how in (MEMORY + TUNED, "", TUNED, VARIABLES)]
+    names += [DEFLATED, SHARDS + TUNED]
     return names + ([TORCH.format(n) for n in (0, 2)] if installed("torch", "fastmri") else [])
 
 

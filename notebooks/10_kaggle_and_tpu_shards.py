@@ -125,7 +125,8 @@ print(type(strategy).__name__, replicas, "replicas;", [device.name for device in
 # %% [markdown]
 # ## Train from the shards
 #
-# Batches of one size (`drop_remainder`), the global batch a multiple of the replicas. Losses are divided by the number of
+# Batches of one size (`drop_remainder`), the global batch a multiple of the replicas. Data that are asked for under a TPU's
+# strategy are read without Python, in an order of their own; elsewhere training on shards is training on the files. Losses are divided by the number of
 # replicas in one place, so that two devices take the step that one takes. Of the losses the content loss alone; the published
 # L1 raises SSIM first, the mean square PSNR, and a short run needs both.
 
@@ -138,8 +139,9 @@ def content(target, output):
 train_shards, test_shards = tfrecon.data.split(shards, (0.75, 0.25), seed=0)
 held_out = {volume.name for volume in test_shards.volumes}
 test_part = replace(index, volumes=tuple(volume for volume in index.volumes if volume.name in held_out))
-train = create_paired_dataset(train_shards, "superres", batch_size=2 * replicas, patch=32 if FAST else 96, shuffle=True,
-                              drop_remainder=True)
+with strategy.scope():
+    train = create_paired_dataset(train_shards, "superres", batch_size=2 * replicas, patch=32 if FAST else 96, shuffle=True,
+                                  drop_remainder=True)
 epochs = 1 if FAST else 20
 options = {"filters": 2, "n_blocks": 1} if FAST else {}
 with strategy.scope():
@@ -177,7 +179,7 @@ tfrecon.report.strip([(bicubic(truth)[middle], output[middle], truth[middle])], 
 # | a Python generator: no TPU | shards, read without Python |
 # | pictures resized one by one in Python, 120 a second | in the graph, many at once |
 # | networks and losses built outside of the strategy's scope | built inside; losses divided by the number of replicas |
-# | a shuffle buffer of 1000 images: 1.3 GB | indices are shuffled; of shards their order and a buffer |
+# | a shuffle buffer of 1000 images: 1.3 GB | indices are shuffled; on a TPU shards and a buffer |
 # | one volume of another size ends the run | batches of their own, or patches |
 # | file names cut at the fourth slash: an error for data under shorter paths | any path, and `kaggle://owner/dataset/versions/3`, the same everywhere |
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from cli_tools import on_tpu
 
 from tfrecon.cli import _error_inside
 from tfrecon.data import index_volumes, masked_pairs, superres_pairs
@@ -31,19 +34,25 @@ def written(files: dict[str, bytes], folder: Path) -> tuple[Path, Path]:
     return images, kspace
 
 
-def _read(make: Callable[[], Any]) -> None:
-    """Every record, with the error that the command line would tell."""
-    try:
-        for _ in make():
-            pass
-    except Exception as error:
-        raise _error_inside(error) or error from error
+def _reading(make: Callable[[Path], Any]) -> tuple[Callable[[Path], None], ...]:
+    """Looks at every record, by its place and as a TPU would, with the errors that the command line would tell."""
+
+    def look(folder: Path, way: Callable[[], Any]) -> None:
+        try:
+            with way():
+                dataset = make(folder)
+            for _ in dataset:
+                pass
+        except Exception as error:
+            raise _error_inside(error) or error from error
+
+    return tuple(partial(look, way=way) for way in (nullcontext, on_tpu))
 
 
 # In the order of `fuzz_looks.SHARDS`.
-LOOKS = ((lambda folder: _read(lambda: superres_pairs(index_superres(folder, strict=True), 1)),
+LOOKS = ((*_reading(lambda folder: superres_pairs(index_superres(folder, strict=True), 1)),
           lambda folder: verify_shards(index_shards(folder))),
-         (lambda folder: _read(lambda: masked_pairs(index_masked(folder, strict=True), 1)),
+         (*_reading(lambda folder: masked_pairs(index_masked(folder, strict=True), 1)),
           lambda folder: verify_shards(index_kspace_shards(folder))))
 
 
