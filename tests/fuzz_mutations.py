@@ -43,12 +43,17 @@ def parts(name: str, files: Files) -> dict[str, bytes]:
 
 def mutated(name: str, number: int, files: Files) -> dict[str, bytes]:
     """The `parts` of a kind after its mutation `number`; 0 is the sound ones."""
-    found, rng = parts(name, files), np.random.default_rng([zlib.crc32(name.encode()), number])
+    if number == 0 and (sound := parts(name, files)):  # of random structure there is none
+        return sound
+    return mutation(name, files, np.random.default_rng([zlib.crc32(name.encode()), number]))
+
+
+def mutation(name: str, files: Files, rng: np.random.Generator) -> dict[str, bytes]:
+    """The `parts` of a kind after the mutation that `rng` gives."""
+    found = parts(name, files)
     if name == fuzz_structures.RANDOM:
         content = fuzz_structures.random_file(rng)
-        return {"": _blindly(content, files, rng) if number % 3 == 1 else content}
-    if number == 0:
-        return found
+        return {"": _blindly(content, files, rng) if rng.random() < 0.3 else content}
     chosen = sorted(found)[rng.integers(len(found))]
     if len(found) > 1 and rng.random() < 0.05:
         del found[chosen]

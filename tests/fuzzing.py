@@ -23,7 +23,7 @@ import sysconfig
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before NumPy: a process is forked best with a single thread
@@ -210,16 +210,23 @@ def _in_child(tasks: Tasks, files: dict[str, bytes], folder: Path) -> tuple[list
 
 
 def main(folder: str, first: str, last: str, *names: str) -> None:
+    names = names or (*LOOKS, *TENSORFLOW)
+    files, work, canary = prepared(folder, names)
+    tasks = [(name, number) for name in names for number in range(int(first), int(last) + 1)]
+    for line in look_at_all(tasks, files, work, canary):
+        print(json.dumps(line), flush=True)
+
+
+def prepared(folder: str, names: Iterable[str]) -> tuple[dict[str, bytes], Path, Canary]:
+    """(sound files by name, the folder to look in, what watches); this process knows all that children need to."""
     top = Path(folder).resolve()
     for part in ("sound", "canary", "work"):
         (top / part).mkdir(parents=True, exist_ok=True)
     files = fuzz_seeds.written(top / "sound", top / "canary")
-    canary, names = Canary(top / "canary"), names or (*LOOKS, *TENSORFLOW)
+    canary = Canary(top / "canary")
     for name in names:
         _prepare(name, {**LOOKS, **TORCH}.get(name, ()), files, top / "work")
-    tasks = [(name, number) for name in names for number in range(int(first), int(last) + 1)]
-    for line in look_at_all(tasks, {**dict.fromkeys(TRAPS, b""), **files}, top / "work", canary):
-        print(json.dumps(line), flush=True)
+    return {**dict.fromkeys(TRAPS, b""), **files}, top / "work", canary
 
 
 def _prepare(name: str, look: tuple[Callable[[Path], object], ...], files: dict[str, bytes], folder: Path) -> None:

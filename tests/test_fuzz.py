@@ -64,6 +64,30 @@ def test_many_mutations(tmp_path, name):
     check(outcomes(tmp_path, SHORT + 1, LONG, name))
 
 
+def by_hypothesis(folder, examples, *names):
+    """What `fuzz_hypothesis.py` says of each kind."""
+    pytest.importorskip("hypothesis")
+    command = [sys.executable, str(Path(fuzzing.__file__).with_name("fuzz_hypothesis.py")), str(folder), str(examples), *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["name"] for line in lines] == list(names), done.stderr[-3000:]
+    return lines
+
+
+def test_hypothesis_notices_what_must_never_be(tmp_path):
+    names = [*list(TRAPS)[:4], "kspace"]
+    found = by_hypothesis(tmp_path, 5, *names)
+    assert [line["outcome"] for line in found] == [*names[:4], "fine"] and found[-1]["examples"] >= 5
+    assert not (ROOT / ".hypothesis").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_torch if name in TORCH else ()) for name in (*LOOKS, *TORCH)])
+def test_mutations_by_hypothesis(tmp_path, name):
+    (found,) = by_hypothesis(tmp_path, 60, name)
+    assert found["outcome"] == "fine", f"{found['outcome']}\n{found['text'][-1500:]}"
+
+
 def test_what_must_never_be_is_noticed(tmp_path):
     assert {line["name"]: line["outcome"] for line in outcomes(tmp_path, 0, 0, *TRAPS)} == {name: name for name in TRAPS}
 

@@ -1,4 +1,4 @@
-"""Convert data to TFRecord shards, which train without Python in the input: for TPUs and network disks.
+"""Convert data to TFRecord shards: for network disks, and for TPUs, which read them without Python in the input.
 
 All volumes of a patient lie in one shard. `train --data OUT` takes the result like the files it was made from.
 """

@@ -64,7 +64,7 @@ class Task(ABC):
         """For the card: what the inputs were."""
 
     def guards(self, *parts: Part) -> list[Any]:
-        """Callbacks that look after data which are read without Python: before every epoch, whether the shards are unchanged."""
+        """Callbacks that look after data which TensorFlow reads itself: before every epoch, whether the shards are unchanged."""
         import keras
 
         from ...data.shards import ShardIndex, check_unchanged

@@ -1,4 +1,4 @@
-"""Single-coil k-space in TFRecord shards: the pairs of `masked_pairs` without Python when the data flow.
+"""Single-coil k-space in TFRecord shards: the pairs that `masked_pairs` makes of the files.
 
 A mask that follows the rule is not in the records: it is drawn when they are read, so that one conversion serves every
 acceleration. `records` imports TensorFlow and is imported where the data are streamed.

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ..batching import PARALLEL, Share, visit_rows, without_python
 from ..shards.by_place import PlacedRecords
 from ..shards.records import RecordReader
-from ..shards.sequence import elements_in_sequence
+from ..shards.in_sequence import elements_in_sequence
 from ..stream import SliceStream
 
 # Masks drawn beforehand where every visit shall have a fresh one and no Python draws it: it gets one of so many, by chance.

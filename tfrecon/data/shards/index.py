@@ -75,7 +75,7 @@ def read_shards(folder: Any, layout: Layout, volume: Callable[..., Any], key: st
 
 
 def check_unchanged(index: ShardIndex) -> None:
-    """UnreadableError for a shard that vanished or changed since the index was made: no Python is there when it is read.
+    """UnreadableError for a shard that vanished or changed since the index was made: TensorFlow reads it, which does not look.
 
     To be asked before every epoch. Records are not skipped one by one: a shard is seldom less than 5 % of the data.
     """

@@ -14,7 +14,7 @@ import tensorflow as tf
 from ..batching import PARALLEL, Share, batched, visit_rows
 from ..shards.by_place import PlacedRecords
 from ..shards.records import RecordReader
-from ..shards.sequence import elements_in_sequence
+from ..shards.in_sequence import elements_in_sequence
 from .stream import NOBODY, SuperresStream
 from .value_range import LARGEST
 
