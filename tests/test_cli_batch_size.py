@@ -72,6 +72,18 @@ def test_the_estimate_is_that_of_the_largest_batches(capsys, tmp_path, monkeypat
     assert done.code == 0 and seen == [(2, 80, 80, 1)] and "step of the largest batches" in done.err
 
 
+def test_a_dry_run_validates_the_largest_batch_too(capsys, tmp_path, monkeypatch):
+    """What is too large for the memory may be that of whole images, where training takes patches."""
+    volumes(tmp_path / "data", "ab", (4, 36, 32))
+    volume(tmp_path / "validation" / "c.h5", images=disc(3, 36, 32))
+    volume(tmp_path / "validation" / "d.h5", images=disc(2, 84, 80))
+    seen, plain = [], keras.Model.evaluate
+    monkeypatch.setattr(keras.Model, "evaluate", lambda self, data, **options: (
+        seen.extend(target.shape for _, target, *_ in data), plain(self, data, **options))[1])
+    done = call(capsys, *training(tmp_path / "data", tmp_path / "out", "--validation", tmp_path / "validation", "--dry-run"))
+    assert done.code == 0 and seen == [(2, 80, 80, 1)], done.err
+
+
 def test_images_of_one_size_make_whole_batches(capsys, tmp_path):
     """XLA would compile the last one of an epoch anew."""
     volumes(tmp_path / "data", "abc", (3, 68, 64))

@@ -124,10 +124,13 @@ def train_model(task: Task, out: Path, train: Part, validation: Part) -> dict[st
     if many and first:
         say(f"{strategy.num_replicas_in_sync} replicas share each batch of {task.batch_size}")
     elif not many:
-        largest = largest_batches(task, train, side)
+        largest = largest_batches(task, train, side, arguments.visits)
         measured = train_data if largest is train else task.dataset(largest, True, side, **watched)
         say(estimate(trainer, train_data, arguments.epochs, measured))
     if arguments.dry_run:
+        if not many:  # of whole images, which may need more than training on patches
+            largest = largest_batches(task, validation, None, visits=1)
+            trainer.evaluate(task.dataset(largest, False, side, **watched).take(1), verbose=0)
         return {"batch_size": task.batch_size, f"baseline_{task.metric}": baseline}
     if first:
         begin_run(out, arguments, digest=facts["digest"])

@@ -51,11 +51,11 @@ def build_trainer(task: Task, options: dict[str, Any], steps: int) -> Any:
     return trainer
 
 
-def largest_batches(task: Task, part: Part, side: int | None) -> Part:
+def largest_batches(task: Task, part: Part, side: int | None, visits: int) -> Part:
     """The slices of a part that make its largest batches; the part itself where all are of one size, as patches are.
 
     Args:
-        side: of the training images, None for those of whole slices.
+        side: of the images, None for those of whole slices. visits: of each slice in an epoch.
     """
     from ..data.splits import all_samples
 
@@ -65,8 +65,7 @@ def largest_batches(task: Task, part: Part, side: int | None) -> Part:
     numbers = {number for number, _ in samples}
     sizes = {number: next(iter(task.sizes(Part(part.index, [(number, 0)])))) for number in numbers}
     counts = Counter(sizes[number] for number, _ in samples)
-    visits, batch = task.arguments.visits, task.batch_size
-    largest = max(counts, key=lambda size: size[0] * size[1] * min(visits * counts[size], batch))
+    largest = max(counts, key=lambda size: size[0] * size[1] * min(visits * counts[size], task.batch_size))
     return Part(part.index, [(number, i) for number, i in samples if sizes[number] == largest])
 
 
