@@ -51,6 +51,7 @@ def test_a_dry_run_says_what_a_run_would_cost_and_writes_nothing(capsys, data, t
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_a_run_as_it_is(capsys, data, run):
     before = fingerprint(run)
     done = call(capsys, *training(data, run, "--dry-run", "--overwrite"))
@@ -93,6 +94,7 @@ def test_images_of_one_size_make_whole_batches(capsys, tmp_path):
     assert told.code == 0 and "an epoch of 1," in told.err, told.err
 
 
+@pytest.mark.slow
 def test_runs_that_auto_and_options_came_after_go_on(capsys, data, run, monkeypatch):
     path = run / "settings.json"
     settings = json.loads(path.read_text())
@@ -184,6 +186,7 @@ def address_space(*words):
     return most
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_weights_that_any_machine_loads(capsys, data, tmp_path, monkeypatch):
     import tfrecon.cli.train as train
 

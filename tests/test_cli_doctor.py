@@ -94,6 +94,7 @@ def test_little_room_is_told():
     assert not doctor_checks._room(2**40, 2**40)
 
 
+@pytest.mark.slow
 def test_speeds_of_ones_own_data(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("tfrecon.cli.doctor.speed._SECONDS", 0.05)
     made = call(capsys, "doctor", "--data", volume(tmp_path / "in.h5", images=disc(4, 36, 32)), "--json")

@@ -64,6 +64,7 @@ def exported(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_drift_is_noticed(capsys, exported, tmp_path):
     words = ("verify", exported / "saved_model", "--golden")
     same = call(capsys, *words, exported / "golden.npz")
@@ -76,6 +77,7 @@ def test_drift_is_noticed(capsys, exported, tmp_path):
     assert call(capsys, *words, tmp_path / "other.npz", "--max-abs", "0.02").code == 0
 
 
+@pytest.mark.slow
 def test_nan_is_an_error_not_a_picture(exported):
     (image, *_) = read_golden(exported / "golden.npz")[0].inputs.values()
     image[0, 0, 0] = np.inf
@@ -137,6 +139,7 @@ def test_foreign_files_are_no_golden_files(tmp_path, content):
         read_golden(path)
 
 
+@pytest.mark.slow
 def test_another_shape_or_nan_is_drift(exported):
     (case, *_) = read_golden(exported / "golden.npz")
     (drift,) = compare(exported / "saved_model", [Case(case.inputs, case.output[:, 1:])])

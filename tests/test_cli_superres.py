@@ -61,6 +61,7 @@ def test_estimate_comes_before_the_first_epoch(folder, tmp_path, capsys):
     assert "bicubic val_ssim" in result.err and "GiB of memory" in lines[estimate] and "for 1 epochs" in lines[estimate]
 
 
+@pytest.mark.slow
 def test_estimate_changes_nothing(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tfrecon.cli.train.estimate", lambda *_: "none")
     assert call(capsys, *command(folder, tmp_path / "run", "--epochs", 2)).code == 0

@@ -14,7 +14,8 @@ from tfrecon.weights import load_weights
 VARIANTS = {"l1": "norm", "logprob": "log_prob", "l1_logprob": "both"}
 
 
-@pytest.mark.parametrize("variant, jit", [*((v, False) for v in VARIANTS), ("l1_logprob", True)])
+@pytest.mark.parametrize("variant, jit", [*((v, False) for v in VARIANTS),
+                                          pytest.param("l1_logprob", True, marks=pytest.mark.slow)])
 def test_the_notebooks_loop(flow, variant, jit):
     case = flow(f"inverse_{variant}")
     meta, maps, mask = case.meta, case["in_maps"][None], case["in_mask"][None]
@@ -167,6 +168,7 @@ def test_latents_of_another_size_and_double_precision(problem):
     assert solve_with_flow(wide, exact, FlowPriorSettings(steps=1)).image.dtype == np.float64
 
 
+@pytest.mark.slow
 def test_double_precision_lists_and_unmeasured_samples_are_no_matter(problem):
     """NumPy's FFT gives complex128; k-space beside its mask may be full, or hold NaN where nothing was measured."""
     network, truth, inputs = problem

@@ -137,8 +137,10 @@ def test_more_than_a_hundred_patients_keep_their_order():
     assert [stand_ins[name] for name in names] == sorted(stand_ins.values())
 
 
-@pytest.mark.parametrize("words", [("unet_gan", *TINY), ("srrescycgan", "--preset", "small", "--set", "filters=2", "--set",
-                                                          "n_blocks=1", "--batch-size", 2, "--crop", 16)], ids=lambda w: w[0])
+ENLARGING = ("srrescycgan", "--preset", "small", "--set", "filters=2", "--set", "n_blocks=1", "--batch-size", 2, "--crop", 16)
+
+
+@pytest.mark.parametrize("words", [("unet_gan", *TINY), pytest.param(ENLARGING, marks=pytest.mark.slow)], ids=lambda w: w[0])
 def test_training_on_shards_gives_the_table_of_the_files(capsys, plain, tmp_path, tiny_unet, words):
     """Shuffled, with fresh masks or patches, interrupted: the same people, losses, scores and weights, bit by bit."""
     model, *options = words

@@ -185,7 +185,8 @@ def test_cg_sense_is_reconstructed_and_judged_with_the_zero_filled_row(capsys, f
     assert again.code == 2 and "mask_accelerations" in again.err
 
 
-@pytest.mark.parametrize("model", ["modl", pytest.param("deep_basis_pursuit", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["modl", "deep_basis_pursuit"])
 def test_trained_models_resume_and_reconstruct(capsys, folder, tmp_path, model):
     words = ("train", "--data", folder, "--model", model, "--preset", "small", *TINY, "--acceleration", "2")
     assert call(capsys, *words, "--out", tmp_path / "run", "--epochs", "1").code == 0
@@ -228,6 +229,7 @@ def test_foreign_weights_are_used_with_a_preset(capsys, tmp_path):
     assert made.code == 0, made.err
 
 
+@pytest.mark.slow
 def test_undersampled_data_train_without_images(capsys, tmp_path):
     _, kspace = coils(tmp_path / "val" / "b.h5")
     mask = (np.arange(40) % 3 == 0) | (abs(np.arange(40) - 20) < 7)
@@ -294,6 +296,7 @@ def test_multicoil_models_take_whole_frames(capsys, folder, tmp_path):
     assert cut.code == 2 and "whole frames" in cut.err
 
 
+@pytest.mark.slow
 def test_data_consistency_behind_a_network(capsys, demo_folder, tmp_path, tiny_unet):
     weights = tmp_path / "run" / "generator.weights.h5"
     assert call(capsys, "train", "--data", demo_folder, "--out", tmp_path / "run", "--preset", "small", "--epochs", "1",

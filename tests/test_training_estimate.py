@@ -42,6 +42,7 @@ def test_fit_takes_the_function_that_was_traced(trainer, data, monkeypatch):
     assert len(traced) == once
 
 
+@pytest.mark.slow
 def test_failing_step_puts_everything_back_too(trainer, data, monkeypatch):
     before = [variable.numpy() for variable in trainer.every_variable]
     broken = data.map(lambda x, y: (x, tf.debugging.check_numerics(y * np.nan, "broken")))

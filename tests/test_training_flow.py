@@ -167,6 +167,7 @@ for (name, a), b in zip(one.items(), two.values(), strict=True):
 """
 
 
+@pytest.mark.slow
 def test_two_devices_with_sgd_equal_one():
     """The norms' start is that of the whole batch, and gradients are averaged over the replicas, not summed."""
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300,

@@ -148,6 +148,7 @@ for build in (ct, deblur, pix):
 """
 
 
+@pytest.mark.slow
 def test_two_devices_with_sgd_equal_one():
     """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300,

@@ -115,6 +115,7 @@ def counted(trainer):
     return calls
 
 
+@pytest.mark.slow
 def test_every_pass_is_computed_once(traced):
     """Two passes of each network and of the VGG, and nothing twice."""
     assert traced[1] == dict.fromkeys([*NETWORKS, "VGG"], 2)

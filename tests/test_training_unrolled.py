@@ -105,6 +105,7 @@ for a, b in zip(one, two, strict=True):
 """
 
 
+@pytest.mark.slow
 def test_two_devices_with_sgd_equal_one():
     """SGD shows gradients summed instead of averaged over replicas; Adam would hide it."""
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=300,
