@@ -1,4 +1,4 @@
-"""A record of a shard as what `SliceStream.element` gives, in operations of TensorFlow alone."""
+"""What `SliceStream.element` gives, from records of shards: with Python's order and masks, or without Python."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ..batching import PARALLEL, Share, visit_rows, without_python
 from ..shards.by_place import PlacedRecords
-from ..shards.records import RecordReader
 from ..shards.in_sequence import elements_in_sequence
+from ..shards.records import RecordReader
 from ..stream import SliceStream
 
 # Masks drawn beforehand where every visit shall have a fresh one and no Python draws it: it gets one of so many, by chance.

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from ...errors import UsageError
 from ..batching import Share
-from .records import RecordReader, first_record, open_records
+from .records import RecordReader, first_record
 
-_TURNS = 8
+_TURNS, _READ_BYTES = 8, 2**22
 _BUFFER, _BUFFER_BYTES = 256, 2**28
 _FILES, _RECORDS, _ELEMENT = range(3)  # what a seed is for
 
@@ -39,7 +39,7 @@ def elements_in_sequence(stream: Any, reader: RecordReader, batch_size: int, sha
         return reader.element(record, reader.draw_in_graph(record, key))
 
     with first_record(order.paths[0]):
-        (record,) = open_records(order.paths[0]).take(1)
+        (record,) = _open(order.paths[0]).take(1)
         element(reader.parse(record), tf.zeros([2], tf.int64))
 
     def one_visit(epoch: Any, visit: Any) -> Any:
@@ -94,14 +94,14 @@ class _Order:
         paths, last = tf.constant(self.paths), tf.constant(len(self.paths) - 1, tf.int64)
         order = tf.data.Dataset.range(len(self.paths)).map(
             lambda i: tf.gather(paths, tf.random.experimental.index_shuffle(i, key, last)))
-        return order.interleave(open_records, cycle_length=min(_TURNS, len(self.paths)), num_parallel_calls=tf.data.AUTOTUNE)
+        return order.interleave(_open, cycle_length=min(_TURNS, len(self.paths)), num_parallel_calls=tf.data.AUTOTUNE)
 
     def _in_order(self) -> Any:
         """Volume by volume, whichever shards they lie in."""
         places, slices = (tf.constant(column, tf.int64) for column in zip(*self._turns))
         choice = tf.data.Dataset.from_tensor_slices((places, slices)).flat_map(
             lambda place, count: tf.data.Dataset.from_tensors(place).repeat(count))
-        return tf.data.Dataset.choose_from_datasets([open_records(path) for path in self.paths], choice)
+        return tf.data.Dataset.choose_from_datasets([_open(path) for path in self.paths], choice)
 
 
 def _visits_of_each(stream: Any) -> np.ndarray:
@@ -114,6 +114,10 @@ def _visits_of_each(stream: Any) -> np.ndarray:
         raise UsageError("Shards are read from the first to the last slice, visit by visit; received samples in another "
                          "order. Sort them, or take shuffle=True.")
     return counts
+
+
+def _open(path: Any) -> Any:
+    return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES)
 
 
 def _fold(key: Any, number: Any) -> Any:

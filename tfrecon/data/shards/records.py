@@ -13,8 +13,6 @@ import tensorflow as tf
 
 from ...errors import DataError, shown
 
-_READ_BYTES = 2**22
-
 
 class RecordReader(ABC):
     """Parses and checks records in operations of TensorFlow; its tables are by the number a volume has in them.
@@ -81,11 +79,6 @@ def required(condition: Any, sentence: str, *values: Any) -> Any:
     told = tf.strings.format(f"DataError: {sentence}", values)
     # Not tf.debugging.Assert: that makes two branches of every check.
     return tf.control_dependencies([tf.raw_ops.Assert(condition=condition, data=[told])])
-
-
-def open_records(path: Any) -> Any:
-    """The records of a shard as a dataset."""
-    return tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from ..batching import PARALLEL, Share, batched, visit_rows
 from ..shards.by_place import PlacedRecords
-from ..shards.records import RecordReader
 from ..shards.in_sequence import elements_in_sequence
+from ..shards.records import RecordReader
 from .stream import NOBODY, SuperresStream
 from .value_range import LARGEST
 
