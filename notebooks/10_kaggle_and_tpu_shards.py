@@ -126,9 +126,9 @@ print(type(strategy).__name__, replicas, "replicas;", [device.name for device in
 # ## Train from the shards
 #
 # Batches of one size (`drop_remainder`), the global batch a multiple of the replicas. Data that are asked for under a TPU's
-# strategy are read without Python, in an order of their own; elsewhere training on shards is training on the files. Losses are divided by the number of
-# replicas in one place, so that two devices take the step that one takes. Of the losses the content loss alone; the published
-# L1 raises SSIM first, the mean square PSNR, and a short run needs both.
+# strategy are read without Python, in an order of their own; elsewhere training on shards is training on the files. Losses are
+# divided by the number of replicas in one place, so that two devices take the step that one takes. Of the losses the content loss
+# alone; the published L1 raises SSIM first, the mean square PSNR, and a short run needs both.
 
 
 # %%

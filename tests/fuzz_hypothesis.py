@@ -2,20 +2,24 @@
 
     python tests/fuzz_hypothesis.py FOLDER EXAMPLES NAME [NAME ...]
 
-looks at up to so many mutations of each kind as `fuzzing.py` does, in a child each, one line of JSON for every kind. The same
+looks at up to so many mutations of each kind as `fuzzing.py` does, in a child each (of kinds that need TensorFlow, in one child),
+one line of JSON for every kind. The same
 version of hypothesis makes the same ones again.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import fuzz_mutations
 import fuzzing
 import numpy as np
+from fuzz_looks import TENSORFLOW
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -59,8 +63,7 @@ def look_for_failures(name: str, examples: int, files: dict[str, bytes], folder:
     """{"name", "examples", "outcome", "text"} of a kind: those of the smallest mutation that fails, if one does."""
     seen = [0]
 
-    @settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck),
-              phases=(Phase.generate, Phase.shrink), report_multiple_bugs=False)
+    @_settings(examples)
     @given(st.data())
     def every_mutation_is_read_or_refused(data: st.DataObject) -> None:
         seen[0] += 1
@@ -79,6 +82,49 @@ def look_for_failures(name: str, examples: int, files: dict[str, bytes], folder:
     return {"name": name, "examples": seen[0], "outcome": "fine", "text": ""}
 
 
+def look_in_one_child(name: str, examples: int, files: dict[str, bytes], folder: Any) -> dict[str, Any]:
+    """The same of a kind that needs TensorFlow, whose import takes too long for a child of each mutation.
+
+    Of an end of the child itself nothing smaller is looked for; the mutation lies in the folder.
+    """
+
+    def look(tell: Callable[..., None]) -> None:
+        tempfile.tempdir = str(folder)  # where hypothesis may read what AutoGraph writes: it looks for constants in every module
+        import fuzz_tensorflow
+
+        looks, write = fuzz_tensorflow.ready({name}, files, folder)
+        seen = [0]
+
+        @_settings(examples)
+        @given(st.data())
+        def every_mutation_is_read_or_refused(data: st.DataObject) -> None:
+            seen[0] += 1
+            path = write(name, Drawn(lambda strategy: data.draw(strategy)), folder)
+            fuzzing.limit_time()
+            outcome, text = fuzzing.outcome(looks[name], path)
+            if outcome not in fuzzing.FINE:
+                raise _Failed({"outcome": outcome, "text": text})
+
+        sys.stdout = sys.stderr = io.StringIO()
+        fuzzing.limit_memory()
+        fuzzing.watch(folder, tell, lambda: True)  # hypothesis compiles as it runs
+        try:
+            every_mutation_is_read_or_refused()
+        except _Failed as failed:
+            tell(name, seen[0], failed.line["outcome"], failed.line["text"])
+        else:
+            tell(name, seen[0], "fine")
+
+    lines, end = fuzzing.in_child(look)
+    line = lines[-1] if lines else {"outcome": end, "number": 0, "text": f"see {folder}"}
+    return {"name": name, "examples": line["number"], "outcome": line["outcome"], "text": line["text"]}
+
+
+def _settings(examples: int) -> settings:
+    return settings(max_examples=examples, derandomize=True, database=None, deadline=None,
+                    suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink), report_multiple_bugs=False)
+
+
 class _Failed(Exception):
     def __init__(self, line: dict[str, Any]):
         super().__init__(f"{line['outcome']}\n{line['text']}")
@@ -86,10 +132,14 @@ class _Failed(Exception):
 
 
 def main(folder: str, examples: str, *names: str) -> None:
-    set_hypothesis_home_dir(folder)  # for what it keeps beside failures, which are not kept
     files, work, canary = fuzzing.prepared(folder, names)
+    set_hypothesis_home_dir(work / "hypothesis")  # where children may read and write what it keeps; failures are not kept
     for name in names:
-        print(json.dumps(look_for_failures(name, int(examples), files, work, canary)), flush=True)
+        if name in TENSORFLOW:
+            found = look_in_one_child(name, int(examples), files, work)
+        else:
+            found = look_for_failures(name, int(examples), files, work, canary)
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,12 @@ def mutated(name: str, number: int, files: Files) -> dict[str, bytes]:
     """The `parts` of a kind after its mutation `number`; 0 is the sound ones."""
     if number == 0 and (sound := parts(name, files)):  # of random structure there is none
         return sound
-    return mutation(name, files, np.random.default_rng([zlib.crc32(name.encode()), number]))
+    return mutation(name, files, numbered(name, number))
+
+
+def numbered(name: str, number: int) -> np.random.Generator:
+    """What gives the mutation of that number."""
+    return np.random.default_rng([zlib.crc32(name.encode()), number])
 
 
 def mutation(name: str, files: Files, rng: np.random.Generator) -> dict[str, bytes]:
@@ -64,9 +69,13 @@ def mutation(name: str, files: Files, rng: np.random.Generator) -> dict[str, byt
 
 def write(name: str, number: int, files: Files, folder: Path) -> Path:
     """Write a mutation into the folder, in the place of the one before; its path, a folder's where the kind is one."""
+    return write_parts(name, mutated(name, number, files), folder)
+
+
+def write_parts(name: str, found: Mapping[str, bytes], folder: Path) -> Path:
     path = folder / name
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for part, content in mutated(name, number, files).items():
+    for part, content in found.items():
         place = path / part if part else path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)

@@ -56,12 +56,15 @@ LOOKS = ((*_reading(lambda folder: superres_pairs(index_superres(folder, strict=
           lambda folder: verify_shards(index_kspace_shards(folder))))
 
 
-def write_mutated(good: Path, number: int, folder: Path, mutate: Callable) -> Path:
-    """The folder with its mutation: of the manifest, of a shard's bytes, or of a record whose checksum is right again."""
-    out, rng = folder / "shards", np.random.default_rng([3, number])
+def write_mutated(good: Path, rng: np.random.Generator | None, folder: Path, mutate: Callable) -> Path:
+    """The folder with its mutation: of the manifest, of a shard's bytes, or of a record whose checksum is right again.
+
+    Without a `rng` the sound one.
+    """
+    out = folder / "shards"
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(good, out)
-    if number == 0:
+    if rng is None:
         return out
     kind, shard = rng.integers(3), sorted(out.glob("*.tfrecord"))[0]
     path = out / "shards.json" if kind == 0 else shard

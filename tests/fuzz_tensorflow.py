@@ -20,8 +20,11 @@ from tfrecon.weights import load_weights, save_weights
 Look = Callable[[Path], object]
 
 
-def ready(names: set[str], files: dict[str, bytes], folder: Path) -> tuple[dict[str, tuple[Look, ...]], Callable[..., Path]]:
-    """(looks by name, a writer of mutations as `fuzz_mutations.write`); the sound ones of these names were looked at once."""
+Writer = Callable[[str, "np.random.Generator | None", Path], Path]
+
+
+def ready(names: set[str], files: dict[str, bytes], folder: Path) -> tuple[dict[str, tuple[Look, ...]], Writer]:
+    """(looks by name, what writes a mutation of a name); the sound ones of these names were looked at once."""
     sound = folder / "sound"
     sound.mkdir(exist_ok=True)
     _written(sound)
@@ -32,14 +35,15 @@ def ready(names: set[str], files: dict[str, bytes], folder: Path) -> tuple[dict[
     def mutate(content: bytes, rng: np.random.Generator) -> bytes:
         return fuzz_mutations.mutate(content, own, rng)
 
-    def write(name: str, number: int, _: object, folder: Path) -> Path:
+    def write(name: str, rng: np.random.Generator | None, folder: Path) -> Path:
         if name in SHARDS:
-            return fuzz_shards.write_mutated(shards[name], number, folder, mutate)
-        return fuzz_mutations.write(name, number, own, folder)
+            return fuzz_shards.write_mutated(shards[name], rng, folder, mutate)
+        sound = fuzz_mutations.parts(name, own)
+        return fuzz_mutations.write_parts(name, fuzz_mutations.mutation(name, own, rng) if rng else sound, folder)
 
     for name in names:
         for step in looks[name]:
-            step(write(name, 0, own, folder))
+            step(write(name, None, folder))
     return looks, write
 
 

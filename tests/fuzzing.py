@@ -61,16 +61,18 @@ def _child(tasks: Tasks, files: dict[str, bytes], folder: Path, tell: Callable[.
     if tasks[0][0] in TENSORFLOW:  # imported here alone: it cannot be forked
         import fuzz_tensorflow
 
-        looks, write = fuzz_tensorflow.ready({name for name, _ in tasks}, files, folder)
+        looks, spoil = fuzz_tensorflow.ready({name for name, _ in tasks}, files, folder)
+
+        def write(name: str, number: int, _: object, folder: Path) -> Path:
+            return spoil(name, fuzz_mutations.numbered(name, number) if number else None, folder)
+
     sys.stdout = sys.stderr = io.StringIO()
-    _limit_memory()
-    _watch(folder, tell, lambda: now in SHARDS)
+    limit_memory()
+    watch(folder, tell, lambda: now in SHARDS)
     for now, number in tasks:
         tell(now, number, None)
         path = write(now, number, files, folder)
-        signal.alarm(3 * SECONDS)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS, resource.RLIM_INFINITY))
+        limit_time()
         tell(now, number, *outcome(looks[now], path))
 
 
@@ -89,13 +91,20 @@ def outcome(look: tuple[Callable[[Path], object], ...], path: Path) -> tuple[str
     return found
 
 
-def _limit_memory() -> None:
+def limit_time() -> None:
+    """For what comes next."""
+    signal.alarm(3 * SECONDS)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS, resource.RLIM_INFINITY))
+
+
+def limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_CAP, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _watch(folder: Path, tell: Callable[..., None], compiles: Callable[[], bool]) -> None:
+def watch(folder: Path, tell: Callable[..., None], compiles: Callable[[], bool]) -> None:
     """From here on, this process may read and write in `folder`, read Python's modules, and run nothing else.
 
     Args:
@@ -165,7 +174,7 @@ def look_at_all(tasks: Tasks, files: dict[str, bytes], folder: Path, canary: Can
     while tasks:
         canary.sang = False
         at_once = tasks if tasks[0][0] in TENSORFLOW else tasks[:1]  # importing it takes seconds
-        lines, end = _in_child(at_once, files, folder)
+        lines, end = in_child(lambda tell, tasks=at_once: _child(tasks, files, folder, tell))
         begun = [line for line in lines if line["outcome"] is None]
         finished = [line for line in lines if line["outcome"] and line["number"] >= 0]
         if canary.sang:
@@ -181,8 +190,8 @@ def look_at_all(tasks: Tasks, files: dict[str, bytes], folder: Path, canary: Can
         tasks = tasks[done:]
 
 
-def _in_child(tasks: Tasks, files: dict[str, bytes], folder: Path) -> tuple[list[dict], str]:
-    """(what it told, how it ended)."""
+def in_child(look: Callable[[Callable[..., None]], None]) -> tuple[list[dict], str]:
+    """(what `look` told in a process of its own, how that ended)."""
     reading, writing = os.pipe()
     taster = tasting.own_taster()
     taster.start()  # here, where one serves many children
@@ -197,7 +206,7 @@ def _in_child(tasks: Tasks, files: dict[str, bytes], folder: Path) -> tuple[list
             os.write(writing, json.dumps(line).encode() + b"\n")
 
         try:
-            _child(tasks, files, folder, tell)
+            look(tell)
         except BaseException:
             tell("", -1, "the child itself failed", traceback.format_exc())
             os._exit(4)

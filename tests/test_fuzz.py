@@ -82,7 +82,7 @@ def test_hypothesis_notices_what_must_never_be(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_torch if name in TORCH else ()) for name in (*LOOKS, *TORCH)])
+@pytest.mark.parametrize("name", EVERY)
 def test_mutations_by_hypothesis(tmp_path, name):
     (found,) = by_hypothesis(tmp_path, 60, name)
     assert found["outcome"] == "fine", f"{found['outcome']}\n{found['text'][-1500:]}"

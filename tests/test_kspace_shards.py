@@ -174,12 +174,18 @@ def test_what_shards_cannot_honour_is_refused(capsys, folders, plain, tmp_path):
             masked_pairs(folders / "out", **options)
     with pytest.raises(DataError, match=r"shards for the task 'masked', expected 'superres'; .*--task superres"):
         create_paired_dataset(plain / "out", "superres")
+    for options in ({"kspace_key": "kspace_4af"}, {"complex_axis": "last"}):
+        with pytest.raises(UsageError, match=f"received {next(iter(options))}"):
+            masked_pairs(index_masked(folders / "out"), **options)
+    with pytest.raises(UsageError, match="There is no slice 3"):
+        masked_pairs(index_masked(folders / "out"), samples=[(0, 3)])
     images = np.stack([disc()] * 3, 1)
     volume(tmp_path / "coils" / "a.h5", kspace=images, reconstruction_esc=np.abs(disc()).astype(np.float32))
     assert "coil axis (3 coils)" in call(capsys, "convert", tmp_path / "coils", tmp_path / "o", "--task", "masked").err
     undersampled = tmp_path / "undersampled"
     undersampled.mkdir()
     shutil.copy(folders / "in" / "e.h5", undersampled)
+    volume(undersampled / "a.h5", images=disc(3))  # one that is whole comes first
     refused = call(capsys, "convert", undersampled, tmp_path / "o", "--task", "masked", "--target", "kspace")
     assert refused.code and "would equal the input" in refused.err and results(tmp_path / "o") == []
     assert "--shift is for --task masked" in call(capsys, "convert", plain / "in", tmp_path / "o", "--shift").err

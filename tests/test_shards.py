@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from argparse import Namespace
 from contextlib import nullcontext
 from pathlib import Path
@@ -110,6 +111,19 @@ def test_shuffled_batches_and_patches_are_those_of_the_files(folders, options):
         pairs = [superres_pairs(part, metadata=True, shuffle=True, seed=3, samples=samples, **options) for part in (index, other)]
         for _ in range(3):
             assert_same_batches(*pairs)
+
+
+def test_maxima_are_believed_as_those_of_the_files_are(tmp_path):
+    """A middle slice without a signal, or whose neighbour takes its place, says less than the volume."""
+    for name, middle in (("empty", 0.0), ("nan", np.nan)):
+        images = RNG.random((3, 16, 16)).astype(np.float32)
+        images[0, 3, 3], images[1] = 25, middle
+        write(tmp_path / "in" / f"{name}.h5", images, patient_id=name, max=10.0)
+    write_shards(index_magnitudes(tmp_path / "in"), tmp_path / "out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        files = superres_pairs(tmp_path / "in", 2, metadata=True)
+    assert_same_batches(files, superres_pairs(tmp_path / "out", 2, metadata=True))
 
 
 def test_other_sizes_come_in_batches_of_their_own(folders):

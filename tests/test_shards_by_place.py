@@ -2,18 +2,19 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_shards import everything, write
+from test_shards import WAYS, everything, write
 
 from tfrecon.cli import _error_inside
 from tfrecon.data import index_magnitudes, superres_pairs
 from tfrecon.data.shards.framing import record_offsets
 from tfrecon.data.superres import index_shards, write_shards
 from tfrecon.data.superres.shard_records import PictureRecords
-from tfrecon.errors import DataError
+from tfrecon.errors import DataError, UsageError
 
 
 @pytest.fixture
@@ -88,13 +89,35 @@ def test_records_that_are_not_those_of_the_manifest(folder, change, message):
     assert message in str(_error_inside(caught.value) or caught.value)
 
 
-def test_lengths_that_lie(folder):
+@WAYS
+def test_lengths_that_lie(folder, way):
+    """TensorFlow would ask for as much memory as a length says, if its checksum were right."""
     path = shard_of(folder)
     whole = path.read_bytes()
-    for length in (2**64 - 1, 2**63, len(whole), 0, 1):
+    for length, message in ((2**64 - 1, "said to take"), (2**63, "said to take"), (len(whole) - 48, "said to take"),
+                            (0, "said to take"), (1, "said to take")):
         path.write_bytes(length.to_bytes(8, "little") + whole[8:])
-        with pytest.raises(DataError, match="expected 3 records that fill its"):
+        with pytest.raises(DataError, match=message), way():
             superres_pairs(folder)
+
+
+def test_samples_there_are_not(folder):
+    for samples in ([(0, 3)], [(1, -1)], [(-1, 0)], [(99, 0)]):
+        with pytest.raises(UsageError, match="There is no slice"):
+            superres_pairs(index_shards(folder), samples=samples)
+
+
+def test_folders_whose_names_are_no_text(folder):
+    odd = folder.parent / os.fsdecode(b"n\xff\xfe [a] x")
+    folder.rename(odd)
+    assert everything(superres_pairs(odd, 2, value_range="raw"))[1][:, 0, 0, 0].tolist() == list(range(6))
+
+
+def test_what_the_system_says_of_a_shard_is_told_with_its_name(folder):
+    dataset = superres_pairs(folder, 1)
+    os.unlink(shard_of(folder))
+    (folder / "slices-00001-of-00002.tfrecord").mkdir()
+    assert re.search("slices-00001-of-00002.tfrecord: cannot be read .*Is a directory", told(dataset))
 
 
 def test_shards_that_change_when_they_are_read(folder):

@@ -123,8 +123,9 @@ def _error_inside(error: Exception) -> TfreconError | None:
     """The error of ours that TensorFlow wrapped up as text when the data pipeline raised it, or said itself of a shard."""
     if type(error).__name__ == "DataLossError" and (place := re.search(r"\w+ record at \d+", str(error))):
         return errors.DataError(f"a shard is damaged ({place[0]}); copy the shards anew, or convert the data again")
-    if type(error).__name__ == "NotFoundError" and (place := re.search(r"(\S+\.tfrecord); No such file", str(error))):
-        return errors.DataError(f"{place[1]}: vanished; bring the shard back and go on with --resume")
+    if place := re.search(r"(?:^|: )((?:(?!: ).)*\.tfrecord); ([^\n\[]*)", str(error)):  # what the system says of a shard
+        reason = "vanished" if "No such file" in place[2] else f"cannot be read ({place[2].strip()})"
+        return errors.DataError(f"{place[1]}: {reason}; bring the shard back and go on with --resume")
     # TensorFlow quotes the record; bytes that are no text then break Python's reading of the sentence itself.
     text = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
     unread = re.search(r"parse example input|parse serialized Example|ParseSingleExample|Dataset was empty", text)

@@ -110,7 +110,7 @@ class Walk:
         kinds = ", ".join(f"{ending} x{count}" for ending, count in self.others.most_common(6))
         files = f"{self.others.total()} other files: {kinds}" if self.others else "no other files"
         if ".tfrecord" in self.others:
-            files += "; TFRecord shards are for `train` alone: give the files they were made from"
+            files += "; TFRecord shards are for `train` of the models whose task they were converted for: give the files"
         if _IMAGES & set(self.others):
             files += "; NIfTI and DICOM hold images, not k-space; convert raw ISMRMRD to fastMRI's HDF5 layout"
         return f"{files}; skipped {reasons(self.skipped)}" if self.skipped else files

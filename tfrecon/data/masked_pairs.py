@@ -86,7 +86,7 @@ def masked_pairs(
         strict: raise for the first unusable file instead of leaving it out.
         lost: a set that (volume name, slice number) of those are put into whose file vanished or changed meanwhile. Each is
             read once more, then another slice of its size takes its place; more than 5 % of them, or one with `strict`, are
-            a DataError.
+            a DataError (not of shards).
 
     Returns:
         `tf.data.Dataset` of float32 (N, h, w, channels) pairs, cardinality known from headers. Slices of different
@@ -102,7 +102,8 @@ def masked_pairs(
     else:
         index = index_masked(path, target, combine, kspace_key, strict, complex_axis)
     if isinstance(index, ShardIndex):
-        check_decided(combine=combine, shift=shift or None, nan=None if nan == "skip" else nan)
+        check_decided(combine=combine, kspace_key=kspace_key, complex_axis=complex_axis, shift=shift or None,
+                      nan=None if nan == "skip" else nan)
     chosen = list(all_samples(index) if samples is None else samples)
     masking = Masking(accelerations, center_fractions, mask_type, mask_seed)
     reader = SliceReader(complex_axis, "zero" if nan == "zero" else "refuse", shift)

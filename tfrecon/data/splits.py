@@ -100,6 +100,16 @@ def all_samples(index: AnyIndex) -> list[Sample]:
     return [(v, s) for v, volume in enumerate(index.volumes) for s in range(volume.slices)]
 
 
+def check_samples(samples: Sequence[Sample], volumes: Sequence[AnyVolume]) -> None:
+    """DataError for no samples; UsageError for one that is not of these volumes."""
+    if not samples:
+        raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
+    for number, i in samples:
+        if not (0 <= number < len(volumes) and 0 <= i < volumes[number].slices):
+            raise UsageError(f"There is no slice {i} of a volume {number}; expected (volume number, slice number) of "
+                             f"the {len(volumes)} volumes of the index.")
+
+
 def check_no_shared_patient(train: AnyIndex, validation: AnyIndex) -> None:
     """DataError if a patient is on both sides, with the files but not the patient's identifier."""
     shared = {v.patient for v in train.volumes} & {v.patient for v in validation.volumes}

@@ -18,7 +18,7 @@ from .index import Index, Volume, output_size
 from .lost import LostSlices
 from .masking import Masking
 from .slices import SliceReader
-from .splits import Sample
+from .splits import Sample, check_samples
 
 _log = logging.getLogger("tfrecon")
 
@@ -128,11 +128,10 @@ class SliceStream:
     lost: set | None = None
 
     def __post_init__(self) -> None:
+        check_samples(self.samples, self.index.volumes)
         self._maxima: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
         self._there = LostSlices(self.samples, self.crops, self.strict, self.lost, [v.name for v in self.index.volumes])
-        if not self.samples:
-            raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
 
     @property
     def computed_target(self) -> bool:
@@ -205,22 +204,27 @@ class SliceStream:
             return 0.0  # not a maximum: the other slices decide
 
     def check_first_slice(self) -> None:
-        """Warn about what looks wrong in the middle slice of the first volume; refuse a target that equals the input."""
-        for number in {number for number, _ in self.samples} if self.computed_target else ():
-            if "masks" in self.index.volumes[number].extra_keys:
-                raise DataError(f"{self.index.volumes[number].name}: it has masks for every slice, so a target computed from the "
-                                "k-space would be masked too. Name stored images as the target, or remove masks.")
+        """Warn about what looks wrong in the middle slice of the first volume; refuse targets that equal the input."""
+        for number in sorted({number for number, _ in self.samples}):
+            if self.index.volumes[number].target_key is None:
+                self._check_measured(self.index.volumes[number])
         volume = self.index.volumes[self.samples[0][0]]
         kspace, target, _ = self._finite(volume, volume.slices // 2, self.read)
-        if volume.target_key is None and _is_masked(volume, kspace):
-            raise DataError(
-                f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the input. Name "
-                "stored images as the target, or use reconstruct."
-            )
         if volume.undersampled or volume.mask is not None:
             return  # known to have gaps, and unlike its target for that reason
         for sentence in examine_slice(kspace, target if volume.target_key else None):
             warnings.warn(f"{volume.name}, slice {volume.slices // 2}: {sentence}.", stacklevel=3)
+
+    def _check_measured(self, volume: Volume) -> None:
+        """DataError for a target that would equal the input, looking at a slice only where the file has a mask."""
+        if self.computed_target and "masks" in volume.extra_keys:
+            raise DataError(f"{volume.name}: it has masks for every slice, so a target computed from the k-space would be masked "
+                            "too. Name stored images as the target, or remove masks.")
+        if volume.undersampled or volume.mask is not None:
+            kspace, *_ = self._finite(volume, volume.slices // 2, self.read)
+            if _is_masked(volume, kspace):
+                raise DataError(f"{volume.name}: its k-space is undersampled, so a target computed from it would equal the "
+                                "input. Name stored images as the target, or use reconstruct.")
 
 
 def masked_by_columns(kspace: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ checks its sums, parses it. So training on shards is training on the files they 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -31,18 +32,20 @@ class PlacedRecords:
         used = {number for number, _ in stream.samples}
         self._offsets = record_offsets(index, {index.volumes[number].shard for number in used})
         starts = np.cumsum([0] + [volume.slices for volume in index.contents])
-        self._starts = starts[[volume.number for volume in index.volumes]]
-        self._paths = [index.shards[volume.shard].path for volume in index.volumes]
+        self._numbers = np.array([volume.number for volume in index.volumes], np.int64)
+        self._starts = starts[self._numbers]
+        self._paths = [os.fsencode(index.shards[volume.shard].path) for volume in index.volumes]
         number, i = stream.samples[0]
-        with first_record(self._paths[number]):
+        with first_record(os.fsdecode(self._paths[number])):
             self.element(tf.constant([number, i, 0, 0], tf.int64))
 
     def element(self, visit: Any) -> Any:
         """What `RecordReader.element` gives for a visit of the stream's: volume, slice, epoch, and what `draw` takes besides."""
-        place = tf.gather(self._starts, visit[0]) + visit[1]
-        record = self._reader.parse(_record_at(tf.gather(self._paths, visit[0]), tf.gather(self._offsets, place)))
-        with required(record["place"] == place, "a record of slice {} of volume {} where another one should be",
-                      record["slice"], record["volume"]):
+        offset = tf.gather(self._offsets, tf.gather(self._starts, visit[0]) + visit[1])
+        record = self._reader.parse(_record_at(tf.gather(self._paths, visit[0]), offset))
+        wanted = (record["volume"] == tf.gather(self._numbers, visit[0])) & (record["slice"] == visit[1])
+        with required(wanted, "a record of slice {} of volume {} where another one should be", record["slice"],
+                      record["volume"]):
             record = {name: tf.identity(value) for name, value in record.items()}
         drawn = self._reader.drawn
         chance = tf.ensure_shape(tf.numpy_function(self._reader.draw, [visit], drawn.dtype), drawn.shape)

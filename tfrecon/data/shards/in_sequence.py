@@ -7,6 +7,7 @@ not what the files' own reader draws, which needs Python: `by_place` does.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from ...errors import UsageError
 from ..batching import Share
+from .framing import record_offsets
 from .records import RecordReader, first_record
 
 _TURNS, _READ_BYTES = 8, 2**22
@@ -31,14 +33,16 @@ def elements_in_sequence(stream: Any, reader: RecordReader, batch_size: int, sha
             read and dropped.
 
     Raises:
-        DataError: the first record is none of ours. UsageError: an order of samples that shards cannot be read in.
+        DataError: a shard has other records than the manifest says, or the first one is none of ours.
+        UsageError: an order of samples that shards cannot be read in.
     """
     order = _Order(stream)
+    record_offsets(stream.index, order.shards)  # their lengths are checked on the way
 
     def element(record: dict[str, Any], key: Any) -> Any:
         return reader.element(record, reader.draw_in_graph(record, key))
 
-    with first_record(order.paths[0]):
+    with first_record(os.fsdecode(order.paths[0])):
         (record,) = _open(order.paths[0]).take(1)
         element(reader.parse(record), tf.zeros([2], tf.int64))
 
@@ -65,7 +69,7 @@ class _Order:
     """Which records are read, and when.
 
     Attributes:
-        paths: the shards that hold what is read. visits: how often an epoch reads them.
+        shards: the numbers of those that hold what is read. paths: where they lie. visits: how often an epoch reads them.
     """
 
     def __init__(self, stream: Any):
@@ -74,7 +78,7 @@ class _Order:
         shards = sorted({v.shard for v in used})
         self._counts = _visits_of_each(stream)
         self.shuffle, self.visits = stream.shuffle, int(self._counts.max())
-        self.paths = [index.shards[k].path for k in shards]
+        self.shards, self.paths = shards, [os.fsencode(index.shards[k].path) for k in shards]
         self._turns = [(shards.index(v.shard), v.slices) for v in index.contents if v.shard in shards]
         self._buffer = max(1, min(_BUFFER, _BUFFER_BYTES // max(v.record_bytes for v in used)))
 

@@ -31,12 +31,14 @@ class ShardIndex:
     Attributes:
         volumes: what is read; each has `number`, `shard`, `slices`, `height`, `width` and `record_bytes`, about the size of one
             of its records. contents: all volumes of the folder, by number. shards: all of the folder.
+        longest: of each of `contents`, the most bytes that one of its records may take.
         skipped: what the conversion left out, where this is its result.
     """
 
     volumes: tuple[Any, ...]
     contents: tuple[Any, ...]
     shards: tuple[Shard, ...]
+    longest: tuple[int, ...]
     skipped: tuple[Skipped, ...] = ()
 
     @property
@@ -71,7 +73,7 @@ def read_shards(folder: Any, layout: Layout, volume: Callable[..., Any], key: st
         # The digest in front: patient-01 of one conversion is not patient-01 of another.
         volume(number, row, f"{manifest.digest[:12]} {row['patient']}", shards[row["shard"]].path, manifest.stamps[row["shard"]])
         for number, row in enumerate(manifest.volumes))
-    return ShardIndex(volumes, volumes, shards)
+    return ShardIndex(volumes, volumes, shards, tuple(map(layout.longest_record, manifest.volumes)))
 
 
 def check_unchanged(index: ShardIndex) -> None:

@@ -43,6 +43,10 @@ class Layout:
     numbers: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
 
+    def longest_record(self, row: dict[str, Any]) -> int:
+        """The most bytes that a record of a volume's row takes with its frame."""
+        return self.record_bytes(row)[1] + _RECORD_OVERHEAD[1]
+
     @property
     def format(self) -> dict[str, Any]:
         """How a manifest of this task begins."""

@@ -89,6 +89,7 @@ def first_record(path: str) -> Iterator[None]:
             yield
     except (tf.errors.OpError, ValueError) as error:
         found = re.search(r"assertion failed: \[DataError: (.*?)\]", str(error))
-        reason = found[1] if found else re.sub(r"\{\{.*?\}\}\s*", "", str(error).splitlines()[0])  # without TensorFlow's nodes
+        reason = found[1] if found else re.sub(r"\{\{.*?\}\}\s*", "", str(error).splitlines()[0])
+        reason = re.sub(r"\s*\[Op:.*", "", reason)  # without TensorFlow's nodes and operations
         raise DataError(f"{shown(path)}: the first record to be read cannot be used ({reason}); copy it anew, or convert the "
                         "data again") from error

@@ -100,7 +100,8 @@ class _Pictures(ShardKind):
                     raise
                 maxima.append(0.0)  # not a maximum: the other slices decide
         maximum, notes = max(maxima), list(volume.notes)
-        stated, note = trusted_maximum(volume, maxima[volume.slices // 2] or maximum, lambda: maximum)
+        middle = float(self._finite(volume, volume.slices // 2, self._reader.target).max())  # as the files' own stream
+        stated, note = trusted_maximum(volume, middle, lambda: maximum)
         if replaced:
             notes.append(f"{replaced} of {volume.slices} slices have NaN or infinity; the nearest finite one replaces each")
         return Surveyed(volume, volume.slices * 4 * volume.height * volume.width, (*notes, *filter(None, [note])),

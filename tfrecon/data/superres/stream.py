@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DataError, NonFiniteError, UsageError, shown
+from ...errors import NonFiniteError, shown
 from ...transforms import crop_or_pad
 from ..lost import LostSlices
 from ..slices import SliceReader
-from ..splits import Sample
+from ..splits import Sample, check_samples
 from ..stream import EpochClock, FiniteSlices, epoch_order
 from .value_range import Scale, choose_scale, stated_maximum, trusted_maximum
 from .volumes import MagnitudeIndex, MagnitudeVolume
@@ -49,14 +49,9 @@ class SuperresStream:
         self._trusted: dict[int, float] = {}
         self._finite = FiniteSlices(self.nan)
         volumes = self.index.volumes
+        check_samples(self.samples, volumes)
         self._there = LostSlices(self.samples, [self.size(number) for number in range(len(volumes))], self.strict, self.lost,
                                  [volume.name for volume in volumes])
-        if not self.samples:
-            raise DataError("No slices were chosen; expected at least one (volume number, slice number).")
-        for number, i in self.samples:
-            if not (0 <= number < len(self.index.volumes) and 0 <= i < self.index.volumes[number].slices):
-                raise UsageError(f"There is no slice {i} of a volume {number}; expected (volume number, slice number) of "
-                                 f"the {len(self.index.volumes)} volumes of the index.")
 
     def size(self, number: int) -> tuple[int, int]:
         """(height, width) of the images a volume gives."""
