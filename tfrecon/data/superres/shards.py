@@ -90,18 +90,18 @@ class _Pictures(ShardKind):
         self._reader, self._strict, self._finite = reader, strict, FiniteSlices("skip")
 
     def survey(self, volume: MagnitudeVolume) -> Surveyed:
-        maxima, replaced = [], 0
+        maxima, replaced, middle = {}, 0, volume.slices // 2
         for i in range(volume.slices):
             try:
-                maxima.append(float(self._reader.target(volume, i).max()))
+                maxima[i] = float(self._reader.target(volume, i).max())
             except NonFiniteError:
                 replaced += 1
                 if self._strict or replaced == volume.slices:
                     raise
-                maxima.append(0.0)  # not a maximum: the other slices decide
-        maximum, notes = max(maxima), list(volume.notes)
-        middle = float(self._finite(volume, volume.slices // 2, self._reader.target).max())  # as the files' own stream
-        stated, note = trusted_maximum(volume, middle, lambda: maximum)
+        # As the files' own stream: of slices that are not finite, the volume's counts 0 and the middle one is its neighbour.
+        maximum, notes = max([*maxima.values(), *[0.0] * replaced]), list(volume.notes)
+        nearest = min(maxima, key=lambda i: (abs(i - middle), i))
+        stated, note = trusted_maximum(volume, maxima[nearest], lambda: maximum)
         if replaced:
             notes.append(f"{replaced} of {volume.slices} slices have NaN or infinity; the nearest finite one replaces each")
         return Surveyed(volume, volume.slices * 4 * volume.height * volume.width, (*notes, *filter(None, [note])),
